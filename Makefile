@@ -1,0 +1,51 @@
+# Every target sets up what it needs. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PORT ?= 5000
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo train ui test check format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-z_-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make the virtual environment and install everything into it
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (torch is large: some minutes on a slow connection)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY) ## train the baseline and focus at equal compute, and compare them (under 5 minutes)
+	@$(BIN)/python -m experiments.demo.run
+
+train: $(READY) ## one run; overrides in ARGS, for example ARGS="beta=b2 seed=1"
+	@$(BIN)/python -m sbp.train $(ARGS)
+
+ui: $(READY) ## the MLflow UI on the recorded runs, on this machine only (PORT=5000)
+	@$(BIN)/sbp ui --port $(PORT)
+
+test: $(READY) ## the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## lint, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## format the code
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## measure what the project promises: loop overhead, epoch times, scoring, score book, memory
+	@$(BIN)/python -m experiments.bench.run $(ARGS)
+
+clean: ## remove the virtual environment; outputs/ stays
+	rm -rf $(VENV)

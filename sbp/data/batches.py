@@ -1,0 +1,110 @@
+"""Batches of an epoch's images, in the order of its plan."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sbp.data.arrays import Split
+from sbp.data.augmentation import Augmentation
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images (B, H, W, C) and masks (B, H, W, D) uint8 on the CPU, and the image numbers (B,)."""
+
+    images: Tensor
+    masks: Tensor
+    indices: np.ndarray
+
+
+class AugmentedImages(Dataset):
+    """Augmented training images, fetched by (epoch, index, copy), a batch at a time."""
+
+    def __init__(self, split: Split, augmentation: Augmentation):
+        self.split, self.augmentation = split, augmentation
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitems__(self, keys: list[tuple[int, int, int]]) -> Batch:
+        pairs = [
+            self.augmentation(self.split.images[index], self.split.masks[index], epoch, index, copy)
+            for epoch, index, copy in keys
+        ]
+        images, masks = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*pairs, strict=True))
+        return Batch(images, masks, np.array([index for _, index, _ in keys]))
+
+
+class EpochBatches:
+    """The batch sampler: set `plan` before each epoch. The last batch may be smaller.
+
+    A last batch of one image joins the one before it: BatchNorm cannot train on a single value per
+    channel, which some decoders pool an image down to.
+    """
+
+    def __init__(self, batch_size: int):
+        self.batch_size = batch_size
+        self.epoch, self.indices = 0, np.empty(0, dtype=np.int64)
+
+    def plan(self, epoch: int, indices: np.ndarray) -> None:
+        """Use `indices`, in this order, for `epoch`."""
+        self.epoch, self.indices = epoch, indices
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """First and last-plus-one position of each batch."""
+        n = len(self.indices)
+        starts = list(range(0, n, self.batch_size))
+        if len(starts) > 1 and n - starts[-1] == 1:
+            starts.pop()
+        return list(zip(starts, [*starts[1:], n], strict=True))
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        seen: Counter[int] = Counter()
+        for start, stop in self.bounds:
+            keys = []
+            for index in self.indices[start:stop].tolist():
+                keys.append((self.epoch, index, seen[index]))
+                seen[index] += 1
+            yield keys
+
+
+class TrainLoader:
+    """Augmented batches of the planned images; results do not depend on the number of workers."""
+
+    def __init__(self, split: Split, augmentation: Augmentation, batch_size: int, workers: int = 0):
+        self.batches = EpochBatches(batch_size)
+        self.loader = DataLoader(
+            AugmentedImages(split, augmentation),
+            batch_sampler=self.batches,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_as_is,
+            pin_memory=False,
+        )
+
+    def epoch(self, epoch: int, indices: np.ndarray) -> Iterator[Batch]:
+        """Yield the batches of `indices` (n,), in this order, augmented for `epoch`."""
+        self.batches.plan(epoch, indices)
+        return iter(self.loader)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def plain_batches(split: Split, indices: np.ndarray, batch_size: int) -> Iterator[Batch]:
+    """The images as they are, without augmentation, for scoring and evaluation."""
+    for start in range(0, len(indices), batch_size):
+        part = indices[start : start + batch_size]
+        images, masks = torch.from_numpy(split.images[part]), torch.from_numpy(split.masks[part])
+        yield Batch(images, masks, part)

@@ -1,0 +1,44 @@
+"""What a data set must offer: lengths, samples, and a description that identifies its content."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its annotation.
+
+    image: (H, W, C) uint8. masks: (H, W, D) uint8 in {0, 1}, the annotation that training sees, one
+    channel per defect. clean_masks: the same without annotation errors, where they are known
+    (synthetic data). kind: what the image holds beside defects, for example "fibre" for a healthy
+    look-alike; empty for an ordinary image.
+    """
+
+    image: np.ndarray
+    masks: np.ndarray
+    clean_masks: np.ndarray | None
+    name: str
+    kind: str = ""
+
+
+class Source(Protocol):
+    """A data set before it is cached: images of one size, numbered from 0 within each split."""
+
+    name: str
+    defects: tuple[str, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that determines the content, as JSON values: the key of the cache on disk."""
+        ...
+
+    def lengths(self) -> dict[str, int]:
+        """Number of images of each split in SPLITS."""
+        ...
+
+    def sample(self, split: str, index: int) -> Sample:
+        """Image `index` of `split`; the same call always gives the same sample."""
+        ...

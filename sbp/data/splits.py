@@ -1,0 +1,108 @@
+"""Splits that keep what belongs together in one place and every defect in each of them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+# Greedy placement is quick and nearly always balanced; ties are broken at random, so that another
+# attempt may do better. The first attempt that is this close to the asked shares is taken.
+ATTEMPTS = 32
+GOOD_ENOUGH = 0.01
+
+
+def split_by_group(
+    groups: Sequence[str | int], labels: np.ndarray, fractions: Mapping[str, float], seed: int
+) -> list[str]:
+    """Assign every image to a split, whole groups at a time, stratified by defect.
+
+    groups: (N,) what must not be torn apart, for example the photographed part. labels: (N, D) bool,
+    which defects an image holds; images without any are balanced as a class of their own. fractions:
+    share of the images for each split, at least 0, summing to 1; a split with share 0 stays empty.
+
+    Returns (N,) split names. No group is in two splits. A defect that is in at least as many groups as
+    there are splits is in each split, unless defects that share groups rule that out; its share of
+    images is as near to the asked one as the sizes of the groups allow. The same arguments give the same
+    answer. Greedy iterative stratification, rarest defect first: Sechidis et al., "On the Stratification
+    of Multi-Label Data", ECML PKDD 2011, here over groups instead of images.
+
+    Raises ValueError for arguments that do not fit together.
+    """
+    labels = np.asarray(labels, dtype=bool)
+    _check(groups, labels, fractions)
+    names = list(fractions)
+    if not len(labels):
+        return []
+    shares = np.array([fractions[name] for name in names], dtype=float)
+    numbers, counts = _group_counts(groups, labels)
+    placement = _best_placement(counts, shares, np.random.default_rng(seed))
+    return [names[placement[number]] for number in numbers]
+
+
+def _check(groups: Sequence[str | int], labels: np.ndarray, fractions: Mapping[str, float]) -> None:
+    if labels.ndim != 2 or len(labels) != len(groups):
+        raise ValueError(f"labels must be ({len(groups)}, D), one row per group entry, not {labels.shape}")
+    shares = list(fractions.values())
+    if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"fractions must be at least 0 and sum to 1, not {dict(fractions)}")
+
+
+def _group_counts(groups: Sequence[str | int], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group number of each image, (N,), and images per group and class, (G, D + 2).
+
+    The two last classes are the images without a defect and all images.
+    """
+    order = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    numbers = np.array([order[group] for group in groups])
+    classes = np.column_stack([labels, ~labels.any(axis=1), np.ones(len(labels), dtype=bool)])
+    counts = np.zeros((len(order), classes.shape[1]), dtype=np.int64)
+    np.add.at(counts, numbers, classes)
+    return numbers, counts
+
+
+def _best_placement(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    best, best_fault = None, (0, 0.0)
+    for _ in range(ATTEMPTS):
+        placement = _placement(counts, shares, rng)
+        fault = _fault(counts, shares, placement)
+        if best is None or fault < best_fault:
+            best, best_fault = placement, fault
+        if best_fault <= (0, GOOD_ENOUGH):
+            break
+    assert best is not None
+    return best
+
+
+def _placement(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One greedy placement: split number of each group, (G,)."""
+    wanted = shares[:, None] * counts.sum(axis=0)
+    placed = np.zeros_like(wanted)
+    placement = np.full(len(counts), -1)
+    for label in np.argsort((counts > 0).sum(axis=0), kind="stable"):
+        waiting = rng.permutation(np.flatnonzero((placement < 0) & (counts[:, label] > 0)))
+        # Large groups first: the small ones that come last even out what is left.
+        waiting = waiting[np.argsort(-counts[waiting, label], kind="stable")]
+        for position, group in enumerate(waiting):
+            lacking = (shares > 0) & (placed[:, label] == 0)
+            must_spread = lacking.sum() >= len(waiting) - position
+            split = _neediest(wanted - placed, label, lacking if must_spread else shares > 0, rng)
+            placement[group] = split
+            placed[split] += counts[group]
+    return placement
+
+
+def _neediest(need: np.ndarray, label: int, allowed: np.ndarray, rng: np.random.Generator) -> int:
+    """The allowed split that lacks most images of `label`, then most images at all, then any."""
+    chance = rng.random(len(need))
+    candidates = np.flatnonzero(allowed if allowed.any() else np.ones(len(need), dtype=bool))
+    return int(max(candidates, key=lambda split: (need[split, label], need[split, -1], chance[split])))
+
+
+def _fault(counts: np.ndarray, shares: np.ndarray, placement: np.ndarray) -> tuple[int, float]:
+    """How many classes are missing in how many splits, and the largest deviation from the asked shares."""
+    placed = np.stack([counts[placement == split].sum(axis=0) for split in range(len(shares))])
+    used = shares > 0
+    spreadable = (counts > 0).sum(axis=0) >= used.sum()
+    missing = (placed[used][:, spreadable] == 0).sum()
+    reached = placed / np.maximum(counts.sum(axis=0), 1)
+    present = counts.sum(axis=0) > 0
+    return int(missing), float(np.abs(reached - shares[:, None])[:, present].max())

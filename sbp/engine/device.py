@@ -1,0 +1,66 @@
+"""Device, precision and memory format: how arrays become model inputs."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sbp.errors import UserError
+
+
+class Compute:
+    """Where the model runs and how its input is made.
+
+    mean, std: per channel, of grey values in [0, 1]. precision: fp32 or bf16 (autocast; weights and
+    losses stay fp32). Raises UserError if the device is not there.
+    """
+
+    def __init__(
+        self, device: str, channels_last: bool, mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.25,)
+    ):
+        kind = device.partition(":")[0]
+        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not available[kind]:
+            raise UserError(f"trainer.device={device}: no such device here; trainer=cpu works everywhere")
+        self.device = torch.device(device)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.mean = torch.tensor(mean, device=self.device).view(1, -1, 1, 1)
+        self.std = torch.tensor(std, device=self.device).view(1, -1, 1, 1)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move the model to the device, in the memory format."""
+        return model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """(B, H, W, C) uint8 to normalised (B, C, H, W) float32 on the device."""
+        x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
+        return ((x - self.mean) / self.std).contiguous(memory_format=self.memory_format)
+
+    def targets(self, masks: Tensor) -> Tensor:
+        """(B, H, W, D) uint8 to (B, D, H, W) float32 in {0, 1} on the device."""
+        return masks.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+
+    def autocast(self, precision: str) -> contextlib.AbstractContextManager:
+        """The context that a forward pass runs in."""
+        if precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def synchronize(self) -> None:
+        """Wait for queued work, so that a clock read after it is honest."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; every module's own mode is restored, frozen parts included."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,74 @@
+"""Training losses, each with the unreduced map that scoring needs."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class SegmentationLoss(Protocol):
+    """A loss on logits and target (B, D, H, W), target in {0, 1}."""
+
+    name: str
+
+    def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss per pixel (B, D, H, W), at least 0, in nats."""
+        ...
+
+    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        """The scalar to minimise, from the loss map and whatever else the loss takes into account."""
+        ...
+
+
+class Bce:
+    """Binary cross-entropy with logits."""
+
+    name = "bce"
+
+    def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        return loss_map.mean()
+
+
+class Focal(Bce):
+    """Focal loss: cross-entropy times (1 - p_correct) ** gamma (Lin et al., arXiv:1708.02002, equation 4).
+
+    alpha in [0, 1] weights defect pixels, 1 - alpha the background; None weights neither.
+    """
+
+    name = "focal"
+
+    def __init__(self, gamma: float = 2.0, alpha: float | None = None):
+        self.gamma, self.alpha = gamma, alpha
+
+    def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        # 1 - p_correct is exactly 0 for a very sure pixel, where the power's gradient would be NaN
+        wrong = -torch.expm1(-cross_entropy)
+        weighted = wrong.clamp_min(1e-8) ** self.gamma * cross_entropy
+        if self.alpha is None:
+            return weighted
+        return weighted * (self.alpha * target + (1 - self.alpha) * (1 - target))
+
+
+class DiceBce(Bce):
+    """A mix of binary cross-entropy and soft Dice, the Dice taken per defect over the whole batch.
+
+    Dice has no value per pixel, so the loss map is the cross-entropy's. Batch-wide Dice keeps images
+    without the defect from counting as a loss of 1 each.
+    """
+
+    name = "dice_bce"
+
+    def __init__(self, dice_weight: float = 0.5):
+        self.dice_weight = dice_weight
+
+    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        probability = logits.sigmoid()
+        overlap = 2 * (probability * target).sum(dim=(0, 2, 3)) + 1
+        total = probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3)) + 1
+        dice = 1 - (overlap / total).mean()
+        return (1 - self.dice_weight) * loss_map.mean() + self.dice_weight * dice

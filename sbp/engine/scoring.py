@@ -1,0 +1,115 @@
+"""The scoring pass: a loss map per image, aggregated to scores. Changes nothing about the model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbp.data.arrays import Split
+from sbp.data.batches import plain_batches
+from sbp.engine.device import Compute, evaluating
+from sbp.engine.losses import SegmentationLoss
+from sbp.selection import Aggregation, Shift
+
+
+@dataclass(frozen=True)
+class LossMaps:
+    """What the model makes of some images: probabilities and losses, (n, D, H, W) float32 on the CPU."""
+
+    probabilities: np.ndarray
+    losses: np.ndarray
+
+
+class Scorer:
+    """Scores images with the current weights: eval mode, no gradient, no augmentation.
+
+    aggregations: the first is the selection's own; all are computed from one loss map. scale_factor:
+    score at a lower resolution, in (0, 1]; max-pooled targets, so that no thin defect vanishes. Weights,
+    BatchNorm statistics and torch's random state are left as they were; the shift scheme draws from a
+    generator of its own, seeded per epoch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: SegmentationLoss,
+        aggregations: Sequence[Aggregation],
+        compute: Compute,
+        batch_size: int,
+        precision: str = "fp32",
+        scale_factor: float = 1.0,
+        seed: int = 0,
+    ):
+        self.model, self.loss, self.compute = model, loss, compute
+        self.aggregations = list(aggregations)
+        self.batch_size, self.precision, self.scale_factor = batch_size, precision, scale_factor
+        self.seed = seed
+        self.shift = next((a for a in self.aggregations if isinstance(a, Shift)), None)
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Names of the aggregations, in the order of the first axis of the scores."""
+        return tuple(a.name for a in self.aggregations)
+
+    def score(
+        self,
+        split: Split,
+        indices: np.ndarray,
+        epoch: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Scores (S, n, D) float32 of the images `indices` (n,), by scheme and defect."""
+        # one key more than the sampler's [seed, epoch], so that the two streams differ
+        sequence = np.random.SeedSequence([self.seed, epoch, 1])
+        generator = torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))
+        parts = []
+        with evaluating(self.model):
+            for batch in plain_batches(split, indices, self.batch_size):
+                images, target = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
+                parts.append(self._score_batch(images, target, generator))
+                if progress:
+                    progress(len(batch.indices))
+        if not parts:
+            return np.empty((len(self.aggregations), 0, split.masks.shape[-1]), dtype=np.float32)
+        return torch.cat(parts, dim=1).cpu().numpy()
+
+    def _score_batch(self, images: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+        valid = None
+        if self.shift is not None:
+            images, target, valid = self.shift.shift(images, target, generator)
+        if self.scale_factor != 1.0:
+            images, target, valid = self._rescale(images, target, valid)
+        with self.compute.autocast(self.precision):
+            logits = self.model(images.contiguous(memory_format=self.compute.memory_format))
+        loss_map = self.loss.loss_map(logits.float(), target)
+        return aggregate_all(self.aggregations, loss_map, target, valid)
+
+    def _rescale(self, images: Tensor, target: Tensor, valid: Tensor | None):
+        images = F.interpolate(images, scale_factor=self.scale_factor, mode="bilinear", antialias=True)
+        size = images.shape[-2:]
+        target = F.adaptive_max_pool2d(target, size)
+        if valid is not None:
+            valid = -F.adaptive_max_pool2d(-valid.float(), size) > 0
+        return images, target, valid
+
+    def loss_maps(self, split: Split, indices: np.ndarray) -> LossMaps:
+        """Probabilities and loss maps of a few images at full resolution, for the gallery."""
+        probabilities, losses = [], []
+        with evaluating(self.model):
+            for batch in plain_batches(split, indices, self.batch_size):
+                with self.compute.autocast(self.precision):
+                    logits = self.model(self.compute.inputs(batch.images))
+                logits = logits.float()
+                probabilities.append(logits.sigmoid().cpu())
+                losses.append(self.loss.loss_map(logits, self.compute.targets(batch.masks)).cpu())
+        return LossMaps(torch.cat(probabilities).numpy(), torch.cat(losses).numpy())
+
+
+def aggregate_all(
+    aggregations: Sequence[Aggregation], loss_map: Tensor, target: Tensor, valid: Tensor | None = None
+) -> Tensor:
+    """Scores (S, B, D) of one batch's loss map (B, D, H, W), one row per aggregation."""
+    return torch.stack([aggregation(loss_map, target, valid) for aggregation in aggregations])

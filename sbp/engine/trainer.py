@@ -1,0 +1,203 @@
+"""The training loop: score, select, train, evaluate, until the budget is spent."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from sbp.data.arrays import DataSet
+from sbp.data.batches import Batch, TrainLoader
+from sbp.engine.budget import Budget, Ledger, learning_rate_factor
+from sbp.engine.device import Compute
+from sbp.engine.evaluation import Evaluator
+from sbp.engine.losses import SegmentationLoss
+from sbp.engine.progress import Progress
+from sbp.engine.scoring import Scorer, aggregate_all
+from sbp.engine.stopwatch import Stopwatch
+from sbp.errors import TrainingDiverged
+from sbp.selection import EpochPlan, SelectiveSampler
+
+SPENT = 1 - 1e-9
+"""Share of the budget from which it counts as used up; leaves room for rounding."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over the budget; see learning_rate_factor."""
+
+    name: str = "cosine"
+    warmup: float = 0.0
+    final: float = 0.0
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch left behind: its metrics, and the scheme's scores (S, N, D) if images were scored."""
+
+    epoch: int
+    metrics: dict[str, float]
+    scores: np.ndarray | None
+
+
+@dataclass
+class Trainer:
+    """Trains a model under a budget; `epochs()` yields a record per epoch.
+
+    The sampler says what to score and what to train on. With `monitor_every` above 0, a policy that needs
+    no scores has everything scored every so many epochs for the record, at no charge to the budget.
+    """
+
+    model: nn.Module
+    loss: SegmentationLoss
+    optimizer: torch.optim.Optimizer
+    data: DataSet
+    loader: TrainLoader
+    sampler: SelectiveSampler
+    scorer: Scorer
+    evaluator: Evaluator
+    budget: Budget
+    ledger: Ledger
+    compute: Compute
+    schedule: Schedule = field(default_factory=Schedule)
+    precision: str = "fp32"
+    clip_norm: float | None = None
+    evaluate_every: int = 1
+    monitor_every: int = 0
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.work_s = 0.0  # scoring, training and waiting for data: what the time budget counts
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train until the budget is spent. Raises TrainingDiverged at a loss that is not finite."""
+        epoch = 0
+        while not self._finished(epoch):
+            yield self._run_epoch(epoch)
+            epoch += 1
+
+    def _finished(self, epoch: int) -> bool:
+        if self._used(epoch) >= SPENT:
+            return True
+        # A scoring pass that eats all that is left would train nobody.
+        scoring = self.ledger.scoring_cost(len(self.sampler.images_to_score(epoch)))
+        return scoring > 0 and not self.budget.allows(self.ledger.baseline_epochs + scoring)
+
+    def _used(self, epochs: float) -> float:
+        return self.budget.progress(epochs, self.ledger.baseline_epochs, self.work_s)
+
+    def _run_epoch(self, epoch: int) -> EpochRecord:
+        watch = Stopwatch(self.compute.synchronize)
+        scored = self._score(epoch, watch)
+        monitored = self._monitor(epoch, watch)
+        plan = self.sampler.plan(epoch)
+        metrics = self._train(epoch, plan, watch)
+        metrics |= self._cost_metrics(plan, scored)
+        if (epoch + 1) % self.evaluate_every == 0 or self._finished(epoch + 1):
+            with watch.section("validation"):
+                metrics |= self.evaluator.evaluate(self.model, self.data.splits["val"], "val")
+        metrics |= {f"time/{name}_s": seconds for name, seconds in watch.seconds.items()}
+        metrics |= {"time/epoch_s": watch.total, "time/work_s": self.work_s}
+        self.progress.epoch_done(epoch, metrics)
+        scores = self.sampler.book.scores if scored or monitored else None
+        return EpochRecord(epoch, metrics, scores)
+
+    def _score(self, epoch: int, watch: Stopwatch) -> int:
+        due = self.sampler.images_to_score(epoch)
+        with watch.section("scoring"):
+            if len(due):
+                self.progress.stage(epoch, "scoring", len(due))
+                scores = self.scorer.score(self.data.train, due, epoch, self.progress.advance)
+                self.sampler.record_scores(due, scores, epoch)
+        self.ledger.scored += len(due)
+        self.work_s += watch.seconds["scoring"]
+        return len(due)
+
+    def _monitor(self, epoch: int, watch: Stopwatch) -> bool:
+        with watch.section("monitoring"):
+            needed = self.monitor_every > 0 and not self.sampler.policy.needs_scores
+            if needed and epoch % self.monitor_every == 0:
+                everything = np.arange(len(self.data.train))
+                scores = self.scorer.score(self.data.train, everything, epoch)
+                self.sampler.record_scores(everything, scores, epoch)
+                return True
+        return False
+
+    def _train(self, epoch: int, plan: EpochPlan, watch: Stopwatch) -> dict[str, float]:
+        self.model.train()
+        self.progress.stage(epoch, "training", len(plan.indices), kept=plan.kept_fraction)
+        started, work_before = time.perf_counter(), self.work_s
+        batches = self.loader.epoch(epoch, plan.indices)
+        losses: list[torch.Tensor] = []
+        trained: list[np.ndarray] = []
+        steps = len(self.loader.batches)
+        while (batch := self._next(batches, watch)) is not None:
+            with watch.section("training"):
+                self._set_learning_rate(self._used(epoch + len(trained) / steps))
+                losses.append(self._step(batch, epoch, len(trained)))
+            trained.append(batch.indices)
+            self.ledger.trained += len(batch.indices)
+            self.work_s = work_before + time.perf_counter() - started
+            self.progress.advance(len(batch.indices), self._used(epoch + len(trained) / steps))
+            if self._used(epoch + len(trained) / steps) >= SPENT:
+                break
+        values = torch.stack(losses).double().cpu().numpy()
+        if not np.isfinite(values).all():  # on an accelerator, where a look at every step would stall it
+            step = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise TrainingDiverged(epoch, step, self._names(trained[step]))
+        self.sampler.record_training(np.concatenate(trained), epoch)
+        weights = [len(indices) for indices in trained]
+        return {
+            "train/loss": float(np.average(values, weights=weights)),
+            "train/lr": self.optimizer.param_groups[0]["lr"],
+            "train/images": float(sum(weights)),
+        }
+
+    def _next(self, batches: Iterator[Batch], watch: Stopwatch) -> Batch | None:
+        with watch.section("data"):
+            return next(batches, None)
+
+    def _step(self, batch: Batch, epoch: int, step: int) -> torch.Tensor:
+        images, target = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
+        with self.compute.autocast(self.precision):
+            logits = self.model(images)
+        logits = logits.float()
+        loss_map = self.loss.loss_map(logits, target)
+        value = self.loss.reduce(loss_map, logits, target)
+        if self.compute.device.type == "cpu" and not value.isfinite():
+            raise TrainingDiverged(epoch, step, self._names(batch.indices))
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        if self.sampler.writes_back:
+            scores = aggregate_all(self.scorer.aggregations, loss_map.detach(), target)
+            self.sampler.record_scores(batch.indices, scores.cpu().numpy(), epoch)
+        return value.detach()
+
+    def _set_learning_rate(self, used: float) -> None:
+        factor = learning_rate_factor(self.schedule.name, used, self.schedule.warmup, self.schedule.final)
+        for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
+            group["lr"] = peak * factor
+
+    def _names(self, indices: np.ndarray) -> list[str]:
+        return [self.data.train.names[i] for i in indices]
+
+    def _cost_metrics(self, plan: EpochPlan, scored: int) -> dict[str, float]:
+        labels = self.data.train.labels[plan.indices]
+        several = labels.sum(axis=1) > 1
+        metrics = {
+            "train/kept_fraction": plan.kept_fraction,
+            "train/share/healthy": float((~labels.any(axis=1)).mean()),
+            "train/share/several": float(several.mean()),
+            "cost/baseline_epochs": self.ledger.baseline_epochs,
+            "cost/flops": self.ledger.flops,
+            "cost/scored_fraction": scored / len(self.data.train),
+        }
+        for d, defect in enumerate(self.data.defects):
+            metrics[f"train/share/{defect}"] = float((labels[:, d] & ~several).mean())
+        return metrics

@@ -1,0 +1,129 @@
+"""Using a trained model: masks and overlays for a folder of images, metrics of a split."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from sbp import build
+from sbp.config import Config, register_schemas, validated
+from sbp.data.arrays import Split
+from sbp.data.batches import plain_batches
+from sbp.engine.checkpoint import Checkpoint, load_checkpoint
+from sbp.engine.device import Compute, evaluating
+from sbp.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def config_of(checkpoint: Checkpoint) -> Config:
+    """The typed config that a checkpoint was trained with."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    from sbp.config import SCHEMAS
+
+    register_schemas()
+    root = OmegaConf.create(ConfigStore.instance().load("root_schema.yaml").node)
+    for group, schemas in SCHEMAS.items():
+        schema = schemas.get(checkpoint.config[group]["name"])
+        if schema is not None:
+            root[group] = OmegaConf.structured(schema)
+    return validated(OmegaConf.merge(root, OmegaConf.create(checkpoint.config)))  # type: ignore[arg-type]
+
+
+def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, Checkpoint, Config]:
+    """Model in eval mode, its input pipeline, the checkpoint and its config."""
+    checkpoint = load_checkpoint(path, device)
+    config = config_of(checkpoint)
+    config.model.encoder_weights = None  # they come with the checkpoint
+    model = build.build_model(config.model, config.data.channels, len(checkpoint.defects))
+    model.load_state_dict(checkpoint.weights)
+    compute = Compute(device, config.trainer.channels_last, checkpoint.mean, checkpoint.std)
+    return compute.place(model).eval(), compute, checkpoint, config
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """An image file as (H, W, C) uint8, grey or RGB; raises UserError if it cannot be read."""
+    raw = np.fromfile(path, dtype=np.uint8)
+    flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
+    image = cv2.imdecode(raw, flag) if raw.size else None
+    if image is None:
+        raise UserError(f"{path}: not a readable image")
+    return image[:, :, None] if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise UserError(f"{folder}: no images in it ({', '.join(IMAGE_SUFFIXES)})")
+    return paths
+
+
+def predict_folder(
+    checkpoint: str | Path, folder: str | Path, out: str | Path, threshold: float = 0.5, device: str = "cpu"
+) -> Iterator[tuple[Path, dict[str, float]]]:
+    """Write masks and overlays of every image in `folder` to `out`.
+
+    Per image and defect: `masks/<defect>/<stem>.png`, 255 where the probability exceeds `threshold`, in the
+    image's own size; `overlays/<stem>.png` with all defects drawn in. Yields each image's path and, per
+    defect, the largest probability in it.
+    """
+    from sbp.report.gallery import overlay
+
+    model, compute, about, config = restore(checkpoint, device)
+    paths = _images(Path(folder))
+    out = Path(out)
+    for name in [*(f"masks/{defect}" for defect in about.defects), "overlays"]:
+        (out / name).mkdir(parents=True, exist_ok=True)
+    size = config.data.image_size
+    for path in paths:
+        image = read_image(path, config.data.channels)
+        small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).reshape(size, size, -1)
+        with evaluating(model):
+            logits = model(compute.inputs(torch.from_numpy(small)[None]))
+        probability = logits.sigmoid()[0].permute(1, 2, 0).float().cpu().numpy()
+        height, width = image.shape[:2]
+        full = cv2.resize(probability, (width, height)).reshape(height, width, -1)
+        masks = full > threshold
+        for d, defect in enumerate(about.defects):
+            _write(out / "masks" / defect / f"{path.stem}.png", masks[:, :, d].astype(np.uint8) * 255)
+        drawn = overlay(image, masks)
+        _write(out / "overlays" / f"{path.stem}.png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        yield path, {defect: float(full[:, :, d].max()) for d, defect in enumerate(about.defects)}
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    cv2.imencode(".png", image)[1].tofile(path)
+
+
+def _cached_split(config: Config, split: str) -> Split:
+    data = build.open_cached(config)
+    if split not in data.splits:
+        raise UserError(f"--split {split}: must be one of {', '.join(data.splits)}")
+    return data.splits[split]
+
+
+def evaluate_split(checkpoint: str | Path, split: str = "test", device: str = "cpu") -> dict[str, float]:
+    """Metrics of a split of the data set that the checkpoint was trained on."""
+    model, compute, about, config = restore(checkpoint, device)
+    evaluator = build.build_evaluator(config, about.defects, compute)
+    return evaluator.evaluate(model, _cached_split(config, split), split)
+
+
+def predict_split(
+    checkpoint: str | Path, split: str = "test", device: str = "cpu"
+) -> tuple[Split, np.ndarray]:
+    """A split of the checkpoint's data set and its probabilities (N, D, H, W) float32."""
+    model, compute, _, config = restore(checkpoint, device)
+    images = _cached_split(config, split)
+    parts = []
+    with evaluating(model):
+        for batch in plain_batches(images, np.arange(len(images)), config.evaluation.batch_size):
+            parts.append(model(compute.inputs(batch.images)).float().sigmoid().cpu())
+    return images, torch.cat(parts).numpy()

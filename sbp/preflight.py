@@ -1,0 +1,138 @@
+"""Checks the command line before Hydra starts: every job of a sweep is composed and validated first.
+
+Hydra reports a mistake when it reaches the job, over several lines. Here it is one line, before anything
+is read or created.
+"""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from sbp.conf_path import conf_dir
+from sbp.config import validated
+from sbp.errors import UserError
+
+MAX_JOBS = 500
+"""A larger sweep has each value checked by itself instead of each combination."""
+
+
+def check_overrides(arguments: Sequence[str]) -> None:
+    """Raise UserError if a job that `arguments` describe could not start.
+
+    arguments: the command line without the program's name. Hydra's own flags other than -m end the check:
+    they ask for help or another config.
+    """
+    overrides = [a for a in arguments if a not in ("-m", "--multirun")]
+    if any(a.startswith("-") for a in overrides):
+        return
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        try:
+            loader = GlobalHydra.instance().config_loader()
+            parsed = OverridesParser.create(loader).parse_overrides(list(overrides))
+        except HydraException as error:
+            raise UserError(_first_line(error)) from None
+        for job in _jobs(parsed):
+            _check_job(job)
+
+
+def _jobs(parsed: list[Override]) -> Iterator[list[str]]:
+    """The override lists of a sweep's jobs; sweeps that only their sweeper can expand are left out."""
+    axes: list[list[str]] = []
+    for override in parsed:
+        if not override.is_sweep_override():
+            axes.append([override.input_line or ""])
+        elif override.is_discrete_sweep():
+            key = override.get_key_element()
+            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+    total = 1
+    for axis in axes:
+        total *= len(axis)
+    if total <= MAX_JOBS:
+        yield from (list(job) for job in itertools.product(*axes))
+    else:
+        for number, axis in enumerate(axes):
+            for value in axis:
+                yield [*(a[0] for a in axes[:number]), value, *(a[0] for a in axes[number + 1 :])]
+
+
+def _check_job(overrides: list[str]) -> None:
+    try:
+        cfg = compose("config", overrides=overrides)
+    except MissingConfigException as error:
+        raise UserError(_missing_option(error)) from None
+    except ConfigCompositionException as error:
+        raise UserError(_bad_key_or_type(error, overrides)) from None
+    except HydraException as error:
+        raise UserError(_first_line(error)) from None
+    except ValueError as error:  # a number where a group's option belongs, as in beta=8
+        raise UserError(_number_as_option(overrides) or _first_line(error)) from None
+    cfg.run_dir = "not started"  # known to Hydra only once the run has a folder
+    validated(cfg)
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    options = [name for name in error.options or [] if name != "schema"]
+    if not group or not options:
+        return _first_line(error)
+    return f"{group}={option}: must be one of {', '.join(options)}{_suggest(option, options)}"
+
+
+def _bad_key_or_type(error: ConfigCompositionException, overrides: list[str]) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        override = str(error).removeprefix("Error merging override ")
+        return f"{override}: {_first_line(cause)}"
+    match = re.match(r"Could not override '([^'@]+)", str(error))
+    if match:
+        return _unknown_key(match[1], overrides)
+    return _first_line(error)
+
+
+def _unknown_key(key: str, overrides: list[str]) -> str:
+    """Name the deepest part of the key that exists, and what it holds."""
+    choices = [o for o in overrides if "." not in o.split("=")[0] and o.split("=")[0] != key]
+    try:
+        node: DictConfig = compose("config", overrides=choices)
+    except (HydraException, OmegaConfBaseException, ValueError):
+        node = compose("config")
+    parent, *rest = key.split(".")
+    path: list[str] = []
+    while rest and isinstance(node, DictConfig) and parent in node:
+        node = OmegaConf.select(node, parent)
+        path.append(parent)
+        parent, *rest = rest
+    if not isinstance(node, DictConfig):
+        return f"{key}: no such key; {'.'.join(path)} is a single value"
+    allowed = sorted(str(k) for k in node)
+    return f"{key}: no such key; allowed{' in ' + '.'.join(path) if path else ''}: {', '.join(allowed)}" + (
+        _suggest(parent, allowed)
+    )
+
+
+def _number_as_option(overrides: list[str]) -> str | None:
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if "." not in key and re.fullmatch(r"[-+.\de]+", value):
+            return f"{override}: must be the name of an option; a number goes in as {key}.KEY={value}" + (
+                ", for example beta=b8 or beta.value=8" if key == "beta" else ""
+            )
+    return None
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).strip().split("\n")[0].split())

@@ -1,0 +1,157 @@
+"""What a run leaves behind: metrics per epoch, histograms, figures, checkpoints."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from sbp.config import Config
+from sbp.data.arrays import DataSet
+from sbp.engine.checkpoint import save_checkpoint
+from sbp.engine.trainer import EpochRecord, Trainer
+from sbp.metrics import LossHistogram, quantiles
+from sbp.report.gallery import GalleryEntry, gallery_figure
+from sbp.report.histogram_figure import epoch_histogram_image, ridge_figure
+from sbp.report.style import save_png
+from sbp.tracking.tracker import Tracker
+
+
+class RunRecord:
+    """Writes a run's results to its folder and to the tracker, epoch by epoch.
+
+    epochs.jsonl has a line of metrics per epoch and is written first. best.pt is the model of the best
+    val/map so far, last.pt that of the last epoch.
+    """
+
+    def __init__(self, config: Config, data: DataSet, trainer: Trainer, tracker: Tracker):
+        self.config, self.data, self.trainer, self.tracker = config, data, trainer, tracker
+        self.folder = Path(config.run_dir)
+        self.histogram = LossHistogram(data.defects, trainer.scorer.schemes)
+        self.constants: dict[str, float] = {}
+        self.best, self.last = -math.inf, EpochRecord(-1, {}, None)
+
+    def start(self) -> None:
+        """Record what is known before training: the composed config, model cost, annotation ceiling."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(asdict(self.config), sort_keys=False))
+        self.tracker.log_file(path)
+        sampler, cost = self.trainer.sampler, self.trainer.ledger.model_cost
+        parameters = sum(p.numel() for p in self.trainer.model.parameters())
+        self.tracker.set_tags(
+            {
+                "model.parameters": parameters,
+                "model.gflops_per_image": f"{cost.forward / 1e9:.4g}",
+                "model.phi": f"{cost.phi:.4f}",
+                "beta.resolved": getattr(sampler.policy, "beta", None),
+                "candidates": len(sampler.candidates),
+            }
+        )
+        self.constants = self.trainer.evaluator.oracle(self.data.splits["val"], "val")
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Record one epoch."""
+        metrics = dict(record.metrics)
+        if record.epoch == 0:
+            metrics |= self.constants
+        if record.scores is not None:
+            metrics |= self._histogram(record)
+        line = {"epoch": record.epoch} | {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        with open(self.folder / "epochs.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.tracker.log_metrics(metrics, record.epoch)
+        value = metrics.get("val/map", math.nan)
+        if value > self.best:
+            self.best = value
+            self._save("best.pt", record)
+        self.last = record
+
+    def finish(self) -> dict[str, float]:
+        """Record what is known at the end: checkpoints, histogram data, ridge figures, gallery.
+
+        Returns the last epoch's metrics and the best val/map.
+        """
+        self._save("last.pt", self.last)
+        if not (self.folder / "best.pt").exists():  # no defect in the validation split: nothing to be best at
+            self._save("best.pt", self.last)
+        for name in ("best.pt", "last.pt"):
+            self.tracker.log_file(self.folder / name, "checkpoints")
+        self.tracker.log_file(self.folder / "epochs.jsonl")
+        if self.histogram.epochs:
+            self._ridges()
+        if self.config.tracking.gallery_images:
+            self._gallery()
+        summary = {key: value for key, value in self.last.metrics.items() if key.startswith("val/")}
+        summary |= {"best/val/map": self.best if math.isfinite(self.best) else math.nan}
+        self.tracker.log_metrics({"best/val/map": summary["best/val/map"]}, self.last.epoch)
+        return self.last.metrics | summary
+
+    def _histogram(self, record: EpochRecord) -> dict[str, float]:
+        schemes = self.trainer.scorer.schemes
+        assert record.scores is not None
+        scores = dict(zip(schemes, record.scores, strict=True))
+        labels = self.data.train.labels
+        self.histogram.add(record.epoch, scores, labels)
+        if self.config.tracking.histogram_images and self.config.tracking.name != "none":
+            counts = {scheme: self.histogram.counts[scheme][-1] for scheme in schemes}
+            image = epoch_histogram_image(counts, self.histogram.edges, self.data.defects, record.epoch)
+            self.tracker.log_image("loss_hist", image, record.epoch)
+        return quantiles(scores, labels, self.data.defects)
+
+    def _save(self, name: str, record: EpochRecord) -> None:
+        save_checkpoint(
+            self.folder / name,
+            self.trainer.model,
+            config=asdict(self.config),
+            defects=list(self.data.defects),
+            mean=list(self.data.mean),
+            std=list(self.data.std),
+            epoch=record.epoch,
+            metrics={k: v for k, v in record.metrics.items() if math.isfinite(v)},
+        )
+
+    def _ridges(self) -> None:
+        path = self.folder / "loss_histograms.npz"
+        self.histogram.save(path)
+        self.tracker.log_file(path, "histograms")
+        for scheme in self.histogram.counts:
+            figure = ridge_figure(
+                self.histogram.epochs,
+                self.histogram.counts[scheme],
+                self.histogram.edges,
+                self.data.defects,
+                scheme,
+            )
+            path = self.folder / f"ridge_{scheme}.png"
+            save_png(figure, path)
+            self.tracker.log_file(path, "figures")
+
+    def _gallery(self) -> None:
+        """The images of the highest scores now, under the selection's own scheme."""
+        book, split = self.trainer.sampler.book, self.data.train
+        if book.never_scored.any():  # policies without scores: score once for the gallery
+            everything = np.arange(len(split))
+            scores = self.trainer.scorer.score(split, everything, self.last.epoch + 1)[0].max(axis=1)
+        else:
+            scores = book.defect_scores().max(axis=1)
+        top = np.argsort(-scores, kind="stable")[: self.config.tracking.gallery_images]
+        maps = self.trainer.scorer.loss_maps(split, top)
+        entries = [
+            GalleryEntry(
+                image=np.array(split.images[i]),
+                annotation=np.array(split.masks[i]),
+                prediction=maps.probabilities[n].transpose(1, 2, 0),
+                loss_map=maps.losses[n].transpose(1, 2, 0),
+                score=float(scores[i]),
+                name=split.names[i],
+                note=split.kinds[i],
+                clean=None if split.clean_masks is None else np.array(split.clean_masks[i]),
+            )
+            for n, i in enumerate(top)
+        ]
+        path = self.folder / "gallery.png"
+        save_png(gallery_figure(entries, self.data.defects), path)
+        self.tracker.log_file(path, "figures")

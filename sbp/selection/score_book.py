@@ -1,0 +1,101 @@
+"""What is known about every training image: its last scores, when they were taken, how often it was used."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+NEVER = -1
+CHUNK = 1 << 20
+
+
+def _as_slice(indices: np.ndarray) -> np.ndarray | slice:
+    """Consecutive indices as a slice, which numpy writes several times faster."""
+    first, last = int(indices[0]), int(indices[-1])
+    if last - first + 1 == len(indices) and (len(indices) == 1 or (np.diff(indices) == 1).all()):
+        return slice(first, last + 1)
+    return indices
+
+
+class ScoreBook:
+    """One row per training image, plain arrays, O(N): 10 million images fit in well under 1 GB.
+
+    scores: (S, N, D) float32, last score per scheme, image and defect, in nats; NaN while never scored.
+    scored_at, trained_at: (N,) int32, epoch of the last score and of the last training; NEVER if none.
+    times_selected, times_scored: (N,) int32. mean_score: (N, D) float32, running mean of the first
+    scheme's scores: an image that stays high for ever is hard, or wrongly annotated.
+    """
+
+    ARRAYS = ("scores", "scored_at", "trained_at", "times_selected", "times_scored", "mean_score")
+
+    def __init__(self, num_images: int, num_defects: int, schemes: Sequence[str] = ("max",)):
+        if num_images < 1 or num_defects < 1 or not schemes:
+            raise ValueError(
+                f"a score book needs images ({num_images}), defects ({num_defects}) and schemes ({schemes})"
+            )
+        self.schemes = tuple(schemes)
+        self.scores = np.full((len(self.schemes), num_images, num_defects), np.nan, dtype=np.float32)
+        self.scored_at = np.full(num_images, NEVER, dtype=np.int32)
+        self.trained_at = np.full(num_images, NEVER, dtype=np.int32)
+        self.times_selected = np.zeros(num_images, dtype=np.int32)
+        self.times_scored = np.zeros(num_images, dtype=np.int32)
+        self.mean_score = np.zeros((num_images, num_defects), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return len(self.scored_at)
+
+    @property
+    def never_scored(self) -> np.ndarray:
+        """(N,) bool."""
+        return self.scored_at == NEVER
+
+    def record_scores(self, indices: np.ndarray, scores: np.ndarray, epoch: int) -> None:
+        """Write scores (S, n, D) of distinct images `indices` (n,), taken in `epoch`.
+
+        Raises ValueError, and writes nothing, if a score is not finite.
+        """
+        if not np.isfinite(scores.sum()):  # NaN and inf survive a sum, which needs no temporary array
+            bad = ~np.isfinite(scores).all(axis=(0, 2))
+            raise ValueError(f"scores that are not finite, images {np.asarray(indices)[bad][:10].tolist()}")
+        for start in range(0, len(indices), CHUNK):  # temporaries stay small beside the book itself
+            rows = _as_slice(indices[start : start + CHUNK])
+            part = scores[:, start : start + CHUNK]
+            self.scores[:, rows] = part
+            self.scored_at[rows] = epoch
+            self.times_scored[rows] += 1
+            weight = (1.0 / self.times_scored[rows]).astype(np.float32)[:, None]
+            self.mean_score[rows] += (part[0] - self.mean_score[rows]) * weight
+
+    def record_training(self, indices: np.ndarray, epoch: int) -> None:
+        """Note that `indices` are trained on in `epoch`; an index that appears twice counts twice."""
+        self.trained_at[indices] = epoch
+        self.times_selected += np.bincount(indices, minlength=len(self)).astype(np.int32)
+
+    def defect_scores(self, scheme: int = 0) -> np.ndarray:
+        """(N, D) view of the last scores of one scheme."""
+        return self.scores[scheme]
+
+    def image_scores(self, focus: Sequence[int], scheme: int = 0) -> np.ndarray:
+        """(N,) the largest score over the focused defect channels; NaN where never scored."""
+        scores = self.scores[scheme]
+        result = scores[:, focus[0]].copy()
+        for d in focus[1:]:
+            np.maximum(result, scores[:, d], out=result)
+        return result
+
+    def oldest_scores(self, count: int) -> np.ndarray:
+        """Indices of the `count` images whose scores are oldest, never-scored ones first, then by number."""
+        count = min(count, len(self))
+        if count == 0:
+            return np.empty(0, dtype=np.int64)
+        return np.sort(np.argsort(self.scored_at, kind="stable")[:count])
+
+    def state_dict(self) -> dict[str, np.ndarray | list[str]]:
+        """Everything, as arrays; the inverse of load_state_dict."""
+        return {"schemes": list(self.schemes), **{name: getattr(self, name) for name in self.ARRAYS}}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore a state of the same shape; raises ValueError if schemes, images or defects differ."""
+        if tuple(state["schemes"]) != self.schemes or state["scores"].shape != self.scores.shape:
+            raise ValueError("this state belongs to other schemes, images or defects")
+        for name in self.ARRAYS:
+            getattr(self, name)[...] = state[name]

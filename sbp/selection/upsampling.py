@@ -1,0 +1,23 @@
+"""The list of candidates: every image once, images with a rare defect several times."""
+
+import numpy as np
+
+
+def candidate_list(labels: np.ndarray, rare: list[int], factor: float | None) -> np.ndarray:
+    """Image indices with repetitions, ascending: images holding a rare defect appear `factor` times.
+
+    labels: (N, D) bool, whether an image holds a defect. rare: channels of the rare defects. factor: at
+    least 1, rounded to a whole number; None repeats each rare defect's images until there are about as
+    many as of the most frequent defect. An image with several rare defects takes the largest factor.
+    """
+    labels = np.asarray(labels, dtype=bool)
+    counts = labels.sum(axis=0)
+    repetitions = np.ones(len(labels), dtype=np.int64)
+    for d in rare:
+        if counts[d] == 0:
+            continue
+        times = max(1, round(counts.max() / counts[d])) if factor is None else round(factor)
+        if times < 1:
+            raise ValueError(f"upsampling factor {factor}, must be at least 1")
+        repetitions[labels[:, d]] = np.maximum(repetitions[labels[:, d]], times)
+    return np.repeat(np.arange(len(labels)), repetitions)

@@ -1,0 +1,92 @@
+"""The MLflow store: where it is, and making a fresh SQLite one without a race. Imports mlflow late (2 s)."""
+
+import contextlib
+import fcntl
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sbp.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+
+def local_uri(output_root: str | Path) -> str:
+    """The SQLite store of an output folder."""
+    return f"sqlite:///{Path(output_root).resolve() / 'mlflow' / 'mlflow.db'}"
+
+
+def masked(uri: str) -> str:
+    """The URI without its password."""
+    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", uri)
+
+
+def open_store(uri: str | None, output_root: str | Path) -> "MlflowClient":
+    """A client of the store at `uri`, or of the output folder's own SQLite store, made if need be."""
+    uri = uri or local_uri(output_root)
+    if uri.startswith("sqlite:///"):
+        _make_sqlite(Path(uri.removeprefix("sqlite:///")))
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except MlflowException as error:
+        raise UserError(f"tracking.uri={masked(uri)}: {' '.join(str(error).split())[:200]}") from None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make_sqlite(path: Path) -> None:
+    """Create schema and write-ahead log once: processes that first meet a fresh file together break it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ready = path.with_suffix(".ready")
+    if ready.exists() and path.exists():
+        return
+    with _locked(path.with_suffix(".lock")):
+        if ready.exists() and path.exists():
+            return
+        from mlflow import MlflowClient
+
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments(max_results=1)
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        ready.touch()
+
+
+def experiment_id(client: "MlflowClient", name: str, output_root: str | Path, local: bool) -> str:
+    """The experiment's id; created, with its artifacts in the output folder if the store is local."""
+    from mlflow.exceptions import MlflowException
+
+    location = (Path(output_root).resolve() / "mlflow" / "artifacts").as_uri() if local else None
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException:  # another job was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise UserError(f"tracking.experiment={name}: was deleted; choose another name or restore it")
+    return found.experiment_id
+
+
+def ui_link(experiment: str, port: int = 5000) -> str:
+    """The page of the UI that compares an experiment's runs as charts, best mAP first."""
+    return (
+        f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+        "&compareRunsMode=CHART&orderByKey=metrics.%60val%2Fmap%60&orderByAsc=false"
+    )

@@ -1,0 +1,87 @@
+"""Shared fixtures: a tiny data set, composed configs, a trainer on them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+from sbp import build
+from sbp.conf_path import conf_dir, register_resolvers
+from sbp.config import Config, register_schemas, validated
+from sbp.data.arrays import DataSet, open_data
+from sbp.data.source import Sample
+from sbp.engine.progress import Progress
+from sbp.engine.trainer import Trainer
+
+register_schemas()
+register_resolvers()
+torch.set_num_threads(2)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ToySource:
+    """Dark noise with a bright square (scratch, every 5th image) or a bar (broken, every 20th)."""
+
+    name, defects = "toy", ("scratch", "broken")
+
+    def __init__(self, train: int = 60, size: int = 32):
+        self.train, self.size = train, size
+
+    def describe(self) -> dict:
+        return {"train": self.train, "size": self.size}
+
+    def lengths(self) -> dict[str, int]:
+        return {"train": self.train, "val": 20, "test": 20}
+
+    def sample(self, split: str, index: int) -> Sample:
+        rng = np.random.default_rng([index, len(split)])
+        image = rng.integers(0, 80, (self.size, self.size, 1)).astype(np.uint8)
+        masks = np.zeros((self.size, self.size, 2), dtype=np.uint8)
+        y, x = rng.integers(0, self.size - 10, 2)
+        if index % 5 == 0:
+            masks[y : y + 6, x : x + 6, 0] = 1
+        if index % 20 == 3:
+            masks[y : y + 2, x : x + 10, 1] = 1
+        image[masks.any(axis=2)] += 150
+        return Sample(image, masks, masks, f"{split}_{index}")
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory) -> DataSet:
+    return open_data(ToySource(), tmp_path_factory.mktemp("cache"))
+
+
+def make_config(*overrides: str, run_dir: str = "unused") -> Config:
+    """A validated config at smoke scale."""
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        return validated(compose("config", overrides=["scale=smoke", f"run_dir={run_dir}", *overrides]))
+
+
+def make_trainer(data: DataSet, *overrides: str) -> Trainer:
+    """A trainer on `data`, freshly seeded."""
+    config = make_config("model.encoder_depth=3", "model.decoder_channels=[16,8,8]", *overrides)
+    build.seed_everything(config.seed)
+    model = build.build_model(config.model, config.data.channels, len(data.defects))
+    return build.build_trainer(config, model, data, Progress())
+
+
+def sbp(*arguments: str, output: Path, cwd: Path | None = None, timeout: int = 300):
+    """Run `python -m sbp.train` as a user would, with its output folder at `output`."""
+    environment = {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "2"}
+    return subprocess.run(
+        [sys.executable, "-m", "sbp.train", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=cwd or ROOT,
+        timeout=timeout,
+    )
