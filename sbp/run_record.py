@@ -14,7 +14,7 @@ from sbp.engine.checkpoint import save_checkpoint
 from sbp.engine.trainer import EpochRecord, Trainer
 from sbp.metrics import LossHistogram, quantiles
 from sbp.report.gallery import GalleryEntry, gallery_figure
-from sbp.report.histogram_figure import epoch_histogram_image, ridge_figure
+from sbp.report.histogram_figure import EpochHistogramPainter, ridge_figure
 from sbp.report.style import save_png
 from sbp.tracking.tracker import Tracker
 
@@ -30,6 +30,7 @@ class RunRecord:
         self.config, self.data, self.trainer, self.tracker = config, data, trainer, tracker
         self.folder = Path(config.run_dir)
         self.histogram = LossHistogram(data.defects, trainer.scorer.schemes)
+        self.painter: EpochHistogramPainter | None = None
         self.constants: dict[str, float] = {}
         self.best, self.last = -math.inf, EpochRecord(-1, {}, None)
 
@@ -97,8 +98,9 @@ class RunRecord:
         self.histogram.add(record.epoch, scores, labels)
         if self.config.tracking.histogram_images and self.config.tracking.name != "none":
             counts = {scheme: self.histogram.counts[scheme][-1] for scheme in schemes}
-            image = epoch_histogram_image(counts, self.histogram.edges, self.data.defects, record.epoch)
-            self.tracker.log_image("loss_hist", image, record.epoch)
+            if self.painter is None:
+                self.painter = EpochHistogramPainter(self.histogram.edges, self.data.defects, schemes)
+            self.tracker.log_image("loss_hist", self.painter.paint(counts, record.epoch), record.epoch)
         return quantiles(scores, labels, self.data.defects)
 
     def _save(self, name: str, record: EpochRecord) -> None:

@@ -1,16 +1,17 @@
 """Percentiles, keep probabilities and draws against hand-computed cases."""
 
+import importlib
 import math
 
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sbp.selection import beta_for_kept_fraction, draw, keep_probability, percentiles
-from sbp.selection.percentiles import expected_kept_fraction
+from sbp.selection.percentiles import draw_by_score, expected_kept_fraction
 
 quick = settings(max_examples=100, deadline=None, database=None, derandomize=True)
 NAN = math.nan
@@ -187,6 +188,97 @@ def test_hopeless_probabilities_are_drawn_in_proportion():
 def test_an_empty_list_of_candidates_is_rejected():
     with pytest.raises(ValueError, match="list of candidates is empty"):
         draw(np.array([]), rng())
+
+
+# ---- draw_by_score
+
+
+class Given:
+    """Stands in for a generator: hands out the numbers it was given, in order, the same again and again."""
+
+    def __init__(self, numbers: np.ndarray):
+        self.numbers, self.position = numbers, 0
+
+    def random(self, size: int) -> np.ndarray:
+        start, self.position = self.position, (self.position + size) % len(self.numbers)
+        return self.numbers[start : start + size]
+
+
+@quick
+@given(score_arrays, st.sampled_from([0.01, 0.5, 1.0, 2.0, 8.0, 100.0]), st.integers(0, 10**6), st.booleans())
+def test_draw_by_score_keeps_what_the_percentiles_say(scores, beta, seed, some_never_scored):
+    generator = rng(seed)
+    if some_never_scored:
+        scores = np.where(generator.random(len(scores)) < 0.2, np.float32(NAN), scores)
+    probability = percentiles(scores).astype(np.float64) ** beta
+    u = generator.random(len(scores))
+    assume((u < probability).any())
+    clear = ~np.isclose(u, probability, rtol=1e-4)  # percentiles are float32
+    kept = np.isin(np.arange(len(scores)), draw_by_score(scores, beta, Given(u)))
+    assert (kept[clear] == (u < probability)[clear]).all()
+
+
+@pytest.mark.parametrize(
+    ("scores", "u", "kept"),
+    [
+        # beta 1: kept where u is below the percentile
+        ([3.0, 1.0, 2.0, 4.0], [0.74, 0.24, 0.49, 0.99], [0, 1, 2, 3]),
+        ([3.0, 1.0, 2.0, 4.0], [0.76, 0.26, 0.51, 0.99], [3]),
+        ([5.0, 1.0, 5.0, 9.0], [0.62, 0.26, 0.63, 0.99], [0, 3]),
+        ([2.0, 2.0], [0.74, 0.76], [0]),
+        ([-0.0, 0.0], [0.76, 0.74], [1]),
+        ([NAN, 2.0, NAN, 1.0], [0.99, 0.99, 0.99, 0.51], [0, 1, 2]),
+        ([NAN, 2.0, NAN, 1.0], [0.99, 0.99, 0.99, 0.49], [0, 1, 2, 3]),
+    ],
+)
+def test_draw_by_score_written_out(scores, u, kept):
+    assert draw_by_score(np.array(scores), 1.0, Given(np.array(u))).tolist() == kept
+
+
+@pytest.mark.parametrize("beta", [0.5, 2.0, 8.0, 32.0])
+def test_draw_by_score_keeps_near_one_over_one_plus_beta(beta):
+    n, expected = 200_000, 1 / (1 + beta)
+    kept = len(draw_by_score(rng(12).exponential(size=n), beta, rng(13)))
+    assert abs(kept - n * expected) < 4 * math.sqrt(n * expected * (1 - expected)) + 1
+
+
+def test_drawing_in_chunks_keeps_the_same(monkeypatch):
+    scores = rng(14).integers(0, 20, 1000).astype(np.float32)
+    whole = draw_by_score(scores, 2.0, rng(15))
+    # the package's attribute of that name is the function
+    monkeypatch.setattr(importlib.import_module("sbp.selection.percentiles"), "CHUNK", 64)
+    np.testing.assert_array_equal(draw_by_score(scores, 2.0, rng(15)), whole)
+
+
+@pytest.mark.parametrize("scores", [[0.3], [1.0, 1.0], [1.0, 2.0, 3.0], [5.0] * 20])
+def test_draw_by_score_is_never_empty(scores):
+    for seed in range(10):
+        kept = draw_by_score(np.array(scores), 1000.0, rng(seed))
+        assert len(kept) >= 1
+        assert set(kept) <= set(range(len(scores)))
+
+
+@pytest.mark.parametrize("scores", [[1.0, 2.0, 2.0, NAN], [NAN, NAN]])
+def test_draw_by_score_keeps_all_at_beta_0_and_all_never_scored(scores):
+    assert draw_by_score(np.array(scores), 0.0, rng()).tolist() == list(range(len(scores)))
+    never = np.flatnonzero(np.isnan(scores))
+    assert set(never) <= set(draw_by_score(np.array(scores), 1000.0, rng()))
+
+
+def test_draw_by_score_always_keeps_the_largest_score():
+    scores = np.array([1.0, 3.0, NAN, 2.0])
+    # u ** (1 / beta) is rounded up to 1 at the last beta
+    for beta in (1.0, 1000.0, 1e20):
+        assert all({1, 2} <= set(draw_by_score(scores, beta, rng(seed))) for seed in range(5))
+
+
+def test_draw_by_score_rejects():
+    with pytest.raises(ValueError, match=r"beta=-1, must be at least 0"):
+        draw_by_score(np.ones(3), -1, rng())
+    with pytest.raises(ValueError, match=r"beta=nan, must be at least 0"):
+        draw_by_score(np.ones(3), NAN, rng())
+    with pytest.raises(ValueError, match="list of candidates is empty"):
+        draw_by_score(np.array([]), 2.0, rng())
 
 
 @pytest.mark.parametrize(

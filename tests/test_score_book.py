@@ -59,6 +59,14 @@ def test_scores_go_to_their_images_schemes_and_defects(indices):
     assert not book.times_scored[others].any()
 
 
+@pytest.mark.parametrize("indices", [[0, 2, 1, 3], [1, 3, 2, 4], [0, 1, 2, 3], [4, 0, 2, 1], [3]])
+def test_any_order_of_images_is_written_as_given(indices):
+    book = ScoreBook(5, 1)
+    book.record_scores(np.array(indices), 10.0 + np.array(indices)[None, :, None], 0)
+    expected = [10.0 + i if i in indices else math.nan for i in range(5)]
+    np.testing.assert_array_equal(book.scores.ravel(), expected)
+
+
 def test_the_last_score_and_the_running_mean_of_the_first_scheme_are_kept():
     book = ScoreBook(2, 2, ("max", "mean"))
     for epoch, score in enumerate([6.0, 2.0, 1.0]):
@@ -105,7 +113,6 @@ def test_infinities_of_both_signs_do_not_cancel_out():
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
-@pytest.mark.xfail(strict=True, reason="the sum of many half-precision scores overflows and is called inf")
 def test_many_half_precision_scores_are_finite():
     book = ScoreBook(20_000, 1)
     book.record_scores(np.arange(20_000), np.full((1, 20_000, 1), 6.0, dtype=np.float16), 0)
@@ -147,6 +154,18 @@ def test_oldest_scores_are_ordered_by_age_then_by_number():
     assert [book.oldest_scores(count).tolist() for count in range(7)] == expected
     assert book.oldest_scores(100).tolist() == [0, 1, 2, 3, 4, 5]
     assert np.issubdtype(book.oldest_scores(0).dtype, np.integer)
+
+
+def test_among_many_scores_of_one_age_the_lowest_numbers_come_first():
+    generator = np.random.default_rng(2)
+    book = ScoreBook(1000, 1)
+    for epoch in range(3):
+        indices = generator.choice(1000, 400, replace=False)
+        book.record_scores(indices, np.ones((1, 400, 1)), epoch)
+    ages = book.scored_at.tolist()
+    for count in (50, 300, 700):
+        expected = sorted(sorted(range(1000), key=lambda image: (ages[image], image))[:count])
+        assert book.oldest_scores(count).tolist() == expected
 
 
 def test_state_dict_round_trip():

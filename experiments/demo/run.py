@@ -29,7 +29,7 @@ def main() -> None:
     print_table(runs, tests)
     path = Path(output_root()) / "demo" / "comparison.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_png(comparison(runs), path)
+    save_png(comparison(runs), path, scale=2)
     print(f"\ncomparison picture: {path}")
     print(f"in the MLflow UI:   make ui     (took {clock(time.monotonic() - started)})")
 
@@ -69,12 +69,12 @@ def print_table(runs: list[RecordedRun], tests: dict[str, dict[str, float]]) -> 
 
 
 def curve(run: RecordedRun) -> RunCurve:
-    """A run's metrics over its compute."""
-    reference, defects = "val/map", defects_of(run)
+    """A run's metrics over its compute; NaN in epochs without validation."""
+    reference, defects = "train/loss", defects_of(run)
     return RunCurve(
         label=label(run),
         cost=run.at_steps_of(reference, "cost/baseline_epochs"),
-        seconds=run.at_steps_of(reference, "time/work_s"),
+        seconds=np.diff(run.at_steps_of(reference, "time/work_s"), prepend=0.0),
         map_per_defect={d: run.at_steps_of(reference, f"val/map/{d}") for d in defects},
         loss_per_defect={d: run.at_steps_of(reference, f"val/loss/{d}") for d in defects},
     )

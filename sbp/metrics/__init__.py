@@ -1,0 +1,14 @@
+"""What predictions and scores are measured by: torch, numpy and OpenCV only."""
+
+from sbp.metrics.loss_histogram import LossHistogram, quantiles
+from sbp.metrics.pixel_ap import PixelAveragePrecision
+from sbp.metrics.region_ap import RegionAP, RegionAveragePrecision, mean_over_defects
+
+__all__ = [
+    "LossHistogram",
+    "PixelAveragePrecision",
+    "RegionAP",
+    "RegionAveragePrecision",
+    "mean_over_defects",
+    "quantiles",
+]

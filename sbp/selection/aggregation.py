@@ -68,7 +68,10 @@ class TopKMean:
         k = self.k if self.k is not None else max(1, round((self.fraction or 0) * n))
         if k > n:
             raise ValueError(f"topk_mean: k={k} is more than the image's {n} pixels")
-        return pixels.topk(k, dim=2, sorted=False).values.mean(dim=2)
+        largest = pixels.topk(k, dim=2, sorted=False).values
+        if valid is None:
+            return largest.mean(dim=2)
+        return largest.sum(dim=2) / valid.flatten(2).sum(dim=2).clamp(1, k)
 
 
 class MinDefectsMaxBackground:

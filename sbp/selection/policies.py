@@ -5,7 +5,13 @@ from typing import Protocol
 
 import numpy as np
 
-from sbp.selection.percentiles import draw, expected_kept_fraction, keep_probability, percentiles
+from sbp.selection.percentiles import (
+    draw,
+    draw_by_score,
+    expected_kept_fraction,
+    keep_probability,
+    percentiles,
+)
 from sbp.selection.score_book import ScoreBook
 
 
@@ -52,7 +58,7 @@ class Selective:
         return percentiles(book.image_scores(self.focus)[candidates])
 
     def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:
-        return draw(keep_probability(self.percentiles(candidates, book), self.beta), rng)
+        return draw_by_score(book.image_scores(self.focus)[candidates], self.beta, rng)
 
 
 class PerDefect(Selective):
@@ -68,6 +74,9 @@ class PerDefect(Selective):
         scores = book.defect_scores()[candidates]
         return np.max([percentiles(scores[:, d]) for d in self.focus], axis=0)
 
+    def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:
+        return draw(keep_probability(self.percentiles(candidates, book), self.beta), rng)
+
 
 class Random:
     """A control: the same kept fraction and the same warm-up, drawn blindly."""
@@ -79,6 +88,8 @@ class Random:
     def __init__(self, beta: float | None = None, fraction: float | None = None):
         if (beta is None) == (fraction is None):
             raise ValueError("random: give exactly one of beta and fraction")
+        if beta is not None and not beta >= 0:
+            raise ValueError(f"random: beta={beta}, must be at least 0")
         if fraction is not None and not 0 < fraction <= 1:
             raise ValueError(f"random: fraction={fraction}, must lie in (0, 1]")
         self.beta, self.fraction = beta, fraction

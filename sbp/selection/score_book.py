@@ -53,7 +53,7 @@ class ScoreBook:
 
         Raises ValueError, and writes nothing, if a score is not finite.
         """
-        if not np.isfinite(scores.sum()):  # NaN and inf survive a sum, which needs no temporary array
+        if not np.isfinite(scores.sum(dtype=np.float64)):  # NaN and inf survive a sum, which needs no temporary array
             bad = ~np.isfinite(scores).all(axis=(0, 2))
             raise ValueError(f"scores that are not finite, images {np.asarray(indices)[bad][:10].tolist()}")
         for start in range(0, len(indices), CHUNK):  # temporaries stay small beside the book itself

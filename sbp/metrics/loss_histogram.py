@@ -1,0 +1,94 @@
+"""Histograms of image scores over epochs, split into healthy images and those with each defect."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DEFAULT_EDGES = np.logspace(-6, 2, 97)
+
+
+class LossHistogram:
+    """Counts of scores per scheme, epoch, defect channel and group of images.
+
+    counts[scheme]: (T, D, 1 + D, E) int64; group 0 is healthy images, group 1 + d those that hold defect d
+    (an image with several defects counts in each). edges: (E + 1,) ascending, in nats, the same for the
+    whole run, so that epochs can be stacked; scores beyond them fall into the end bins.
+    """
+
+    def __init__(self, defects: Sequence[str], schemes: Sequence[str], edges: np.ndarray | None = None):
+        self.defects, self.schemes = tuple(defects), tuple(schemes)
+        self.edges = DEFAULT_EDGES.copy() if edges is None else np.asarray(edges, dtype=np.float64)
+        if self.edges.ndim != 1 or len(self.edges) < 2 or not (np.diff(self.edges) > 0).all():
+            raise ValueError("edges: must be at least two ascending numbers")
+        self.epochs: list[int] = []
+        self._counts: dict[str, list[np.ndarray]] = {scheme: [] for scheme in self.schemes}
+
+    @property
+    def counts(self) -> dict[str, np.ndarray]:
+        """Counts of each scheme, epochs stacked."""
+        d, bins = len(self.defects), len(self.edges) - 1
+        empty = np.zeros((0, d, 1 + d, bins), dtype=np.int64)
+        return {scheme: np.stack(rows) if rows else empty for scheme, rows in self._counts.items()}
+
+    def add(self, epoch: int, scores: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+        """Add an epoch: per scheme scores (N, D), NaN where never scored; labels (N, D) bool."""
+        self.epochs.append(epoch)
+        for scheme in self.schemes:
+            groups = [scores[scheme][rows] for rows in group_rows(labels)]
+            self._counts[scheme].append(
+                np.stack([[self._count(g[:, d]) for g in groups] for d in range(len(self.defects))])
+            )
+
+    def _count(self, scores: np.ndarray) -> np.ndarray:
+        finite = scores[np.isfinite(scores)].astype(np.float64)
+        return np.histogram(np.clip(finite, self.edges[0], self.edges[-1]), self.edges)[0]
+
+    def save(self, path: str | Path) -> None:
+        """Write edges, epochs and counts as .npz without pickles, atomically."""
+        path = Path(path)
+        temporary = path.with_name(path.name + ".tmp")
+        arrays: dict[str, Any] = {f"counts_{scheme}": counts for scheme, counts in self.counts.items()}
+        arrays |= {"edges": self.edges, "epochs": np.array(self.epochs, dtype=np.int64)}
+        arrays |= {"defects": np.array(self.defects), "schemes": np.array(self.schemes)}
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LossHistogram":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as data:
+            histogram = cls(data["defects"].tolist(), data["schemes"].tolist(), data["edges"])
+            histogram.epochs = data["epochs"].tolist()
+            for scheme in histogram.schemes:
+                histogram._counts[scheme] = list(data[f"counts_{scheme}"])
+        return histogram
+
+
+def group_rows(labels: np.ndarray) -> list[np.ndarray]:
+    """Row selectors (N,) bool: healthy images, then the images of each defect. labels: (N, D) bool."""
+    return [~labels.any(axis=1), *labels.T.astype(bool)]
+
+
+def quantiles(
+    scores: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    defects: Sequence[str],
+    qs: Sequence[float] = (0.1, 0.5, 0.9),
+) -> dict[str, float]:
+    """Quantiles `scores/<scheme>/<defect>/<group>/q50` of each channel's scores (N, D) over each group.
+
+    A group without a scored image has no entries.
+    """
+    names, result = ("healthy", *defects), {}
+    for scheme, values in scores.items():
+        for group, rows in zip(names, group_rows(labels), strict=True):
+            for d, defect in enumerate(defects):
+                finite = values[rows, d][np.isfinite(values[rows, d])]
+                if len(finite):
+                    for q, value in zip(qs, np.quantile(finite, qs), strict=True):
+                        result[f"scores/{scheme}/{defect}/{group}/q{round(100 * q)}"] = float(value)
+    return result
