@@ -1,6 +1,7 @@
 """The bridge from config to objects: one function per part, plain values in, ready objects out."""
 
 import logging
+import math
 import random
 import time
 from pathlib import Path
@@ -64,7 +65,7 @@ def build_model(config: c.ModelConfig, channels: int, num_defects: int) -> nn.Mo
     if config.decoder_channels is not None:
         arguments["decoder_channels"] = tuple(config.decoder_channels)
     try:
-        return smp.create_model(
+        model = smp.create_model(
             config.architecture,
             encoder_name=config.encoder,
             encoder_weights=config.encoder_weights,
@@ -78,6 +79,16 @@ def build_model(config: c.ModelConfig, channels: int, num_defects: int) -> nn.Mo
         raise UserError(
             f"model.architecture={config.architecture} model.encoder={config.encoder}: {reason}"
         ) from None
+    _expect_few_defects(model)
+    return model
+
+
+def _expect_few_defects(model: nn.Module, share: float = 0.01) -> None:
+    """Start from the belief that a pixel is defective with probability `share` (Lin et al., arXiv:1708.02002,
+    section 3.3): from scratch, the first steps are otherwise spent on learning that most pixels are not."""
+    heads = [m for m in model.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
+    if heads and heads[-1].bias is not None:
+        nn.init.constant_(heads[-1].bias, math.log(share / (1 - share)))
 
 
 def build_source(config: c.DataConfig) -> Source:

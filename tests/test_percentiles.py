@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sbp.selection import beta_for_kept_fraction, draw, keep_probability, percentiles
-from sbp.selection.percentiles import draw_by_score, expected_kept_fraction
+from sbp.selection.draws import draw_by_score, expected_kept_fraction
 
 quick = settings(max_examples=100, deadline=None, database=None, derandomize=True)
 NAN = math.nan
@@ -246,7 +246,7 @@ def test_drawing_in_chunks_keeps_the_same(monkeypatch):
     scores = rng(14).integers(0, 20, 1000).astype(np.float32)
     whole = draw_by_score(scores, 2.0, rng(15))
     # the package's attribute of that name is the function
-    monkeypatch.setattr(importlib.import_module("sbp.selection.percentiles"), "CHUNK", 64)
+    monkeypatch.setattr(importlib.import_module("sbp.selection.draws"), "CHUNK", 64)
     np.testing.assert_array_equal(draw_by_score(scores, 2.0, rng(15)), whole)
 
 

@@ -10,7 +10,7 @@ from sbp.selection.aggregation import (
     Shift,
     TopKMean,
 )
-from sbp.selection.percentiles import beta_for_kept_fraction, draw, keep_probability, percentiles
+from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, percentiles
 from sbp.selection.policies import Balanced, Everything, PerDefect, Policy, Random, Selective
 from sbp.selection.sampler import EpochPlan, SelectiveSampler, defect_indices
 from sbp.selection.score_book import NEVER, ScoreBook

@@ -28,7 +28,7 @@ class Max:
 
     def __call__(self, loss_map: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         if valid is not None:
-            loss_map = loss_map * valid
+            loss_map = loss_map.masked_fill(~valid.bool(), 0.0)
         return loss_map.amax(dim=(2, 3))
 
 
@@ -104,8 +104,8 @@ def connected_zones(mask: Tensor) -> Tensor:
     """Label the 8-connected zones of mask (N, H, W) bool: (N, H, W) int64, 0 outside, positive inside.
 
     Labels differ between the zones of one image; they are not consecutive. Each round spreads the largest
-    label of a zone by one pixel and then jumps to the label's own label, so a long thin scratch needs a
-    few rounds rather than one per pixel of its length.
+    label of a zone by one pixel and then jumps to the label's own label, so that a long thin scratch
+    needs far fewer rounds than its length in pixels.
     """
     n, h, w = mask.shape
     own = torch.arange(1, h * w + 1, device=mask.device).view(1, h, w).expand(n, h, w)
@@ -142,7 +142,7 @@ class MaskDefectBorders:
     """The largest loss outside a band of `width` pixels on each side of the target's border.
 
     The band is the morphological gradient of the target with a square of side 2 * width + 1. A zone
-    narrower than 2 * width lies wholly inside its band: its own loss then does not count.
+    at most 2 * width across lies wholly inside its band: its own loss then does not count.
     """
 
     name = "maskdefectborders"

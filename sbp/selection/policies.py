@@ -1,11 +1,12 @@
 """Which candidates an epoch trains on: the selective draw, and the controls it is compared with."""
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
-from sbp.selection.percentiles import (
+from sbp.selection.draws import (
     draw,
     draw_by_score,
     expected_kept_fraction,
@@ -49,9 +50,9 @@ class Selective:
     def __init__(self, beta: float, focus: Sequence[int]):
         if not beta >= 0:
             raise ValueError(f"beta={beta}, must be at least 0")
-        if not focus:
+        self.beta, self.focus = beta, tuple(int(d) for d in focus)
+        if not self.focus:
             raise ValueError("focus: name at least one defect to select by")
-        self.beta, self.focus = beta, tuple(focus)
 
     def percentiles(self, candidates: np.ndarray, book: ScoreBook) -> np.ndarray:
         """(n,) percentile of each candidate among the candidates; 1 where never scored."""
@@ -112,8 +113,8 @@ class Balanced:
     warms_up = False
 
     def __init__(self, defective: np.ndarray, healthy_ratio: float = 1.0):
-        if not healthy_ratio >= 0:
-            raise ValueError(f"balanced: healthy_ratio={healthy_ratio}, must be at least 0")
+        if not 0 <= healthy_ratio < math.inf:
+            raise ValueError(f"balanced: healthy_ratio={healthy_ratio}, must be finite and at least 0")
         self.defective, self.healthy_ratio = np.asarray(defective, dtype=bool), healthy_ratio
 
     def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:

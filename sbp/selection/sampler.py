@@ -38,10 +38,11 @@ class SelectiveSampler:
     >>> sampler = SelectiveSampler.simple(num_images=1000, beta=8.0)
     >>> for epoch in range(20):
     ...     due = sampler.images_to_score(epoch)
-    ...     # scores: (len(due),), one loss per image, from a forward pass in eval mode
-    ...     sampler.record_scores(due, np.ones((1, len(due), 1)), epoch)
+    ...     losses = 1.0 / (1.0 + due)  # here: one loss per image, from a forward pass in eval mode
+    ...     sampler.record_scores(due, losses.reshape(1, -1, 1), epoch)
     ...     plan = sampler.plan(epoch)
-    ...     # train on plan.indices
+    ...     # here: train on plan.indices
+    ...     sampler.record_training(plan.indices, epoch)
     """
 
     def __init__(

@@ -49,11 +49,19 @@ class ScoreBook:
         return self.scored_at == NEVER
 
     def record_scores(self, indices: np.ndarray, scores: np.ndarray, epoch: int) -> None:
-        """Write scores (S, n, D) of distinct images `indices` (n,), taken in `epoch`.
+        """Write scores (S, n, D) of images `indices` (n,), taken in `epoch`; an image's last entry counts.
 
-        Raises ValueError, and writes nothing, if a score is not finite.
+        Raises ValueError, and writes nothing, if the shape is another or a score is not finite.
         """
-        if not np.isfinite(scores.sum(dtype=np.float64)):  # NaN and inf survive a sum, which needs no temporary array
+        expected = (len(self.schemes), len(indices), self.scores.shape[2])
+        if scores.shape != expected:
+            raise ValueError(
+                f"scores of shape {scores.shape}, must be (schemes, images, defects) = {expected}"
+            )
+        if len(indices) and np.min(indices) < 0:
+            raise ValueError("image numbers must be at least 0")
+        # NaN and inf survive a sum, which needs no temporary array
+        if not np.isfinite(scores.sum(dtype=np.float64)):
             bad = ~np.isfinite(scores).all(axis=(0, 2))
             raise ValueError(f"scores that are not finite, images {np.asarray(indices)[bad][:10].tolist()}")
         for start in range(0, len(indices), CHUNK):  # temporaries stay small beside the book itself
@@ -90,7 +98,7 @@ class ScoreBook:
         return np.sort(np.argsort(self.scored_at, kind="stable")[:count])
 
     def state_dict(self) -> dict[str, np.ndarray | list[str]]:
-        """Everything, as arrays; the inverse of load_state_dict."""
+        """Everything, as views of the arrays (copy what must not change); undone by load_state_dict."""
         return {"schemes": list(self.schemes), **{name: getattr(self, name) for name in self.ARRAYS}}
 
     def load_state_dict(self, state: dict) -> None:

@@ -1,5 +1,6 @@
 """Which images get a fresh score before an epoch: how old a score may become (the blog post, "Staleness")."""
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -70,4 +71,4 @@ class Reuse:
         self.refresh_fraction = refresh_fraction
 
     def images_to_score(self, epoch: int, first_epoch: int, book: ScoreBook) -> np.ndarray:
-        return book.oldest_scores(round(self.refresh_fraction * len(book)))
+        return book.oldest_scores(math.ceil(self.refresh_fraction * len(book)))

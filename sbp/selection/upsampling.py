@@ -10,6 +10,8 @@ def candidate_list(labels: np.ndarray, rare: list[int], factor: float | None) ->
     least 1, rounded to a whole number; None repeats each rare defect's images until there are about as
     many as of the most frequent defect. An image with several rare defects takes the largest factor.
     """
+    if factor is not None and not factor >= 1:
+        raise ValueError(f"upsampling factor {factor}, must be at least 1")
     labels = np.asarray(labels, dtype=bool)
     counts = labels.sum(axis=0)
     repetitions = np.ones(len(labels), dtype=np.int64)
@@ -17,7 +19,5 @@ def candidate_list(labels: np.ndarray, rare: list[int], factor: float | None) ->
         if counts[d] == 0:
             continue
         times = max(1, round(counts.max() / counts[d])) if factor is None else round(factor)
-        if times < 1:
-            raise ValueError(f"upsampling factor {factor}, must be at least 1")
         repetitions[labels[:, d]] = np.maximum(repetitions[labels[:, d]], times)
     return np.repeat(np.arange(len(labels)), repetitions)
