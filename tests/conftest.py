@@ -23,7 +23,7 @@ from sbp.engine.trainer import Trainer
 
 register_schemas()
 register_resolvers()
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # small models: a second thread costs more than it gives
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,7 +76,7 @@ def make_trainer(data: DataSet, *overrides: str) -> Trainer:
 
 def sbp(*arguments: str, output: Path, cwd: Path | None = None, timeout: int = 300):
     """Run `python -m sbp.train` as a user would, with its output folder at `output`."""
-    environment = {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "sbp.train", *arguments],
         capture_output=True,

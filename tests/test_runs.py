@@ -139,7 +139,7 @@ def test_the_same_job_alone_gives_the_same_numbers_as_in_the_sweep(sweep, tmp_pa
 
 
 def command(*arguments: str, output: Path):
-    environment = {**os.environ, "SBP_OUTPUT": str(output)}
+    environment = {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "sbp.cli", *arguments],
         capture_output=True,
@@ -224,7 +224,7 @@ def test_a_diverging_run_is_marked_failed(tmp_path):
 
 
 def test_a_run_stopped_by_sigterm_is_marked_killed(tmp_path):
-    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path)}
+    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "sbp.train", "scale=smoke", "budget.compute=10000"],
         env=environment,

@@ -15,7 +15,10 @@ class LossHistogram:
 
     counts[scheme]: (T, D, 1 + D, E) int64; group 0 is healthy images, group 1 + d those that hold defect d
     (an image with several defects counts in each). edges: (E + 1,) ascending, in nats, the same for the
-    whole run, so that epochs can be stacked; scores beyond them fall into the end bins.
+    whole run, so that epochs can be stacked; scores beyond them fall into the end bins, 0 and infinity
+    too. By default 96 bins from 1e-6 to 1e2 nats, uniform in the logarithm. `epochs` lists the T epochs.
+
+    defects: D names; schemes: names of aggregations. Raises ValueError if edges do not ascend.
     """
 
     def __init__(self, defects: Sequence[str], schemes: Sequence[str], edges: np.ndarray | None = None):
@@ -28,26 +31,40 @@ class LossHistogram:
 
     @property
     def counts(self) -> dict[str, np.ndarray]:
-        """Counts of each scheme, epochs stacked."""
+        """Counts (T, D, 1 + D, E) int64 of each scheme, epochs stacked in the order they were added."""
         d, bins = len(self.defects), len(self.edges) - 1
         empty = np.zeros((0, d, 1 + d, bins), dtype=np.int64)
         return {scheme: np.stack(rows) if rows else empty for scheme, rows in self._counts.items()}
 
-    def add(self, epoch: int, scores: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
-        """Add an epoch: per scheme scores (N, D), NaN where never scored; labels (N, D) bool."""
+    def add(self, epoch: int, scores: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
+        """Add an epoch and return its counts (D, 1 + D, E) of each scheme.
+
+        scores: per scheme (N, D) in nats, NaN where never scored (left out). labels: (N, D) bool, whether
+        the image holds the defect. Raises KeyError if a scheme is missing and ValueError on other shapes,
+        and then nothing is added.
+        """
+        groups = group_rows(labels)
+        counts = {scheme: self._counts_of(np.asarray(scores[scheme]), groups) for scheme in self.schemes}
         self.epochs.append(epoch)
         for scheme in self.schemes:
-            groups = [scores[scheme][rows] for rows in group_rows(labels)]
-            self._counts[scheme].append(
-                np.stack([[self._count(g[:, d]) for g in groups] for d in range(len(self.defects))])
-            )
+            self._counts[scheme].append(counts[scheme])
+        return counts
+
+    def _counts_of(self, scores: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
+        shape = (len(groups[0]), len(self.defects))
+        if scores.shape != shape or len(groups) != 1 + len(self.defects):
+            raise ValueError(f"scores {scores.shape}, {len(groups) - 1} labels: must be {shape} (N, D) both")
+        return np.stack([[self._count(scores[rows, d]) for rows in groups] for d in range(shape[1])])
 
     def _count(self, scores: np.ndarray) -> np.ndarray:
-        finite = scores[np.isfinite(scores)].astype(np.float64)
-        return np.histogram(np.clip(finite, self.edges[0], self.edges[-1]), self.edges)[0]
+        scored = scores[~np.isnan(scores)].astype(np.float64)
+        return np.histogram(np.clip(scored, self.edges[0], self.edges[-1]), self.edges)[0]
 
     def save(self, path: str | Path) -> None:
-        """Write edges, epochs and counts as .npz without pickles, atomically."""
+        """Write edges, epochs, names and counts as .npz without pickles, atomically; replaces `path`.
+
+        Raises OSError, as where the folder does not exist; what was at `path` then stays as it was.
+        """
         path = Path(path)
         temporary = path.with_name(path.name + ".tmp")
         arrays: dict[str, Any] = {f"counts_{scheme}": counts for scheme, counts in self.counts.items()}
@@ -59,7 +76,7 @@ class LossHistogram:
 
     @classmethod
     def load(cls, path: str | Path) -> "LossHistogram":
-        """Read what `save` wrote."""
+        """Read what `save` wrote. Raises OSError, ValueError or KeyError on any other file."""
         with np.load(path, allow_pickle=False) as data:
             histogram = cls(data["defects"].tolist(), data["schemes"].tolist(), data["edges"])
             histogram.epochs = data["epochs"].tolist()
@@ -79,9 +96,11 @@ def quantiles(
     defects: Sequence[str],
     qs: Sequence[float] = (0.1, 0.5, 0.9),
 ) -> dict[str, float]:
-    """Quantiles `scores/<scheme>/<defect>/<group>/q50` of each channel's scores (N, D) over each group.
+    """Quantiles `scores/<scheme>/<defect>/<group>/q50` of each channel's scores over each group, in nats.
 
-    A group without a scored image has no entries.
+    scores: per scheme (N, D); NaN and infinite ones are left out. labels: (N, D) bool. qs: in [0, 1], in
+    per cent in the key. group: `healthy` or a defect that the images hold. A group without a finite score
+    has no entries.
     """
     names, result = ("healthy", *defects), {}
     for scheme, values in scores.items():
@@ -90,5 +109,5 @@ def quantiles(
                 finite = values[rows, d][np.isfinite(values[rows, d])]
                 if len(finite):
                     for q, value in zip(qs, np.quantile(finite, qs), strict=True):
-                        result[f"scores/{scheme}/{defect}/{group}/q{round(100 * q)}"] = float(value)
+                        result[f"scores/{scheme}/{defect}/{group}/q{100 * q:g}"] = float(value)
     return result

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
 class RegionAP:
-    """ap: (D,) mean over IoU thresholds, NaN for a defect without target regions.
+    """Result over everything seen, for D defects and T IoU thresholds.
 
-    ap_per_threshold: (D, T). num_targets, num_predictions: (D,) regions seen.
+    ap: (D,) float64 in [0, 1], mean over thresholds; NaN for a defect without target regions.
+    ap_per_threshold: (D, T) float64, likewise. num_targets, num_predictions: (D,) int64, regions seen.
     """
 
     ap: np.ndarray
@@ -21,11 +24,16 @@ class RegionAP:
 
 
 class RegionAveragePrecision:
-    """Average precision over connected regions, in the manner of COCO.
+    """Average precision over connected regions, in the manner of COCO (Lin et al., arXiv 1405.0312).
 
     A predicted region is an 8-connected zone of probability above `threshold` with at least `min_area`
     pixels; its confidence is its mean probability. In descending confidence it is matched to the still
-    free target region of the same image with the largest mask IoU, if that reaches the IoU threshold.
+    free target region of the same image with the largest mask IoU, if that reaches the IoU threshold;
+    of equally confident regions the one with the larger IoU comes first. Unlike COCO, the area under
+    the curve takes all points instead of 101, and the number of regions per image has no upper limit.
+
+    num_defects: D, at least 1. iou_thresholds: T numbers in (0, 1]. threshold: probability in [0, 1).
+    min_area: pixels, at least 1; target regions count whatever their area. Other values raise ValueError.
     """
 
     def __init__(
@@ -35,18 +43,33 @@ class RegionAveragePrecision:
         threshold: float = 0.5,
         min_area: int = 1,
     ):
-        if num_defects < 1 or not iou_thresholds or min_area < 1:
-            raise ValueError("num_defects, the number of iou_thresholds and min_area must be at least 1")
+        if num_defects < 1 or min_area < 1:
+            raise ValueError(f"num_defects={num_defects}, min_area={min_area}: must be at least 1")
+        if not len(iou_thresholds) or not all(0 < t <= 1 for t in iou_thresholds):
+            raise ValueError(f"iou_thresholds={iou_thresholds}: must be one or more numbers in (0, 1]")
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold={threshold}: must lie in [0, 1)")
         self.iou_thresholds = np.asarray(iou_thresholds, dtype=np.float64)
         self.num_defects, self.threshold, self.min_area = num_defects, threshold, min_area
         self.targets = np.zeros(num_defects, dtype=np.int64)
         self.confidences: list[list[np.ndarray]] = [[] for _ in range(num_defects)]
         self.matches: list[list[np.ndarray]] = [[] for _ in range(num_defects)]
 
-    def update(self, probabilities, target) -> None:
-        """Add a batch of arrays or tensors: probabilities (B, D, H, W) in [0, 1], target in {0, 1}."""
-        probabilities = np.ascontiguousarray(probabilities, dtype=np.float32)
-        target = np.ascontiguousarray(np.asarray(target) > 0, dtype=np.uint8)
+    def update(self, probabilities: np.ndarray | Tensor, target: np.ndarray | Tensor) -> None:
+        """Add a batch of any size: arrays, or tensors on any device.
+
+        probabilities: (B, D, H, W) in [0, 1]. target: (B, D, H, W), any type; a pixel that is not 0
+        belongs to a region. Raises ValueError on other shapes and on probabilities outside [0, 1] or
+        NaN, and then nothing is added.
+        """
+        probabilities, target = _float_array(probabilities), _mask_array(target)
+        shape = probabilities.shape
+        if len(shape) != 4 or shape[1] != self.num_defects or shape != target.shape:
+            raise ValueError(
+                f"probabilities {shape} and target {target.shape}: must both be (B, {self.num_defects}, H, W)"
+            )
+        if probabilities.size and not (probabilities.min() >= 0 and probabilities.max() <= 1):  # NaN too
+            raise ValueError("probabilities: must lie in [0, 1]; are these logits, or NaN?")
         predicted = (probabilities > self.threshold).astype(np.uint8)
         for image in range(len(probabilities)):
             for d in range(self.num_defects):
@@ -57,36 +80,27 @@ class RegionAveragePrecision:
         num_targets, target_labels = cv2.connectedComponents(target, connectivity=8)
         num_regions, labels = cv2.connectedComponents(predicted, connectivity=8)
         self.targets[d] += num_targets - 1
-        area = np.bincount(labels.ravel(), minlength=num_regions)
-        kept = np.flatnonzero(area[1:] >= self.min_area) + 1
+        on = np.flatnonzero(predicted)
+        region, target_of = labels.ravel()[on], target_labels.ravel()[on]
+        area = np.bincount(region, minlength=num_regions)
+        kept = np.flatnonzero(area >= self.min_area)
+        kept = kept[kept > 0]
         if not len(kept):
             return
-        mass = np.bincount(labels.ravel(), probability.ravel(), minlength=num_regions)
-        confidence = mass[kept] / area[kept]
-        order = np.argsort(-confidence, kind="stable")
-        overlap = np.bincount(
-            labels.ravel() * num_targets + target_labels.ravel(), minlength=num_regions * num_targets
-        ).reshape(num_regions, num_targets)[kept[order], 1:]
-        target_area = np.bincount(target_labels.ravel(), minlength=num_targets)[1:]
-        iou = overlap / (area[kept[order], None] + target_area[None] - overlap)
-        self.confidences[d].append(confidence[order])
-        self.matches[d].append(self._match(iou))
-
-    def _match(self, iou: np.ndarray) -> np.ndarray:
-        """(P, T) bool, whether each predicted region, surest first, finds a free target region."""
-        matched = np.zeros((len(iou), len(self.iou_thresholds)), dtype=bool)
-        touching = np.flatnonzero(iou.any(axis=1))  # all others are false alarms at every threshold
-        for t, threshold in enumerate(self.iou_thresholds):
-            free = np.ones(iou.shape[1], dtype=bool)
-            for p in touching:
-                candidates = np.where(free, iou[p], -1.0)
-                best = int(candidates.argmax())
-                if candidates[best] >= threshold:
-                    matched[p, t], free[best] = True, False
-        return matched
+        confidence = np.bincount(region, probability.ravel()[on], minlength=num_regions)[kept] / area[kept]
+        overlapping = target_of > 0
+        pairs, overlap = np.unique(
+            region[overlapping].astype(np.int64) * num_targets + target_of[overlapping], return_counts=True
+        )
+        p, t = np.divmod(pairs, num_targets)
+        iou = overlap / (area[p] + np.bincount(target_labels.ravel())[t] - overlap)
+        large = area[p] >= self.min_area
+        p = np.searchsorted(kept, p[large])
+        self.confidences[d].append(confidence)
+        self.matches[d].append(match(confidence, p, t[large], iou[large], self.iou_thresholds))
 
     def compute(self) -> RegionAP:
-        """Average precision over everything added so far."""
+        """Average precision over everything added so far; more can be added afterwards."""
         shape = (self.num_defects, len(self.iou_thresholds))
         ap, predictions = np.full(shape, np.nan), np.zeros(self.num_defects, dtype=np.int64)
         for d in range(self.num_defects):
@@ -101,10 +115,36 @@ class RegionAveragePrecision:
         return RegionAP(ap.mean(axis=1), ap, self.targets.copy(), predictions)
 
 
-def average_precision(confidence: np.ndarray, correct: np.ndarray, num_targets: int) -> float:
-    """Area under the interpolated precision-recall curve of predictions (P,), `correct` bool.
+def match(
+    confidence: np.ndarray, p: np.ndarray, t: np.ndarray, iou: np.ndarray, iou_thresholds: np.ndarray
+) -> np.ndarray:
+    """(P, T) bool: whether each predicted region of an image finds a free target region, greedily.
 
-    Predictions of equal confidence are one operating point, so that their order does not matter.
+    confidence: (P,). p, t, iou: one entry per overlapping pair, the index of the predicted region, any
+    number that names the target region, and their IoU in (0, 1].
+    """
+    matched = np.zeros((len(confidence), len(iou_thresholds)), dtype=bool)
+    best = np.zeros(len(confidence))
+    np.maximum.at(best, p, iou)
+    close = iou >= iou_thresholds.min()  # all other pairs match at no threshold
+    p, t, iou = p[close], t[close], iou[close]
+    order = np.lexsort((t, -iou, p, -best[p], -confidence[p]))  # the last key sorts first
+    for k, threshold in enumerate(iou_thresholds):
+        taken: set[int] = set()
+        reaching = order[iou[order] >= threshold]
+        for region, target in zip(p[reaching].tolist(), t[reaching].tolist(), strict=True):
+            if target not in taken and not matched[region, k]:
+                matched[region, k] = True
+                taken.add(target)
+    return matched
+
+
+def average_precision(confidence: np.ndarray, correct: np.ndarray, num_targets: int) -> float:
+    """Area under the interpolated precision-recall curve, in [0, 1].
+
+    Each point's precision is the largest at its recall or beyond (PASCAL VOC from 2010 on, all points).
+    confidence: (P,); correct: (P,) bool; num_targets: at least 1. Predictions of equal confidence are one
+    operating point, so that their order does not matter.
     """
     if not len(confidence):
         return 0.0
@@ -118,7 +158,19 @@ def average_precision(confidence: np.ndarray, correct: np.ndarray, num_targets: 
 
 
 def mean_over_defects(values: np.ndarray) -> float:
-    """Mean of the values that are not NaN; NaN if there is none."""
+    """Mean of the values (D,) that are not NaN; NaN if there is none."""
     values = np.asarray(values, dtype=np.float64)
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def _float_array(values: np.ndarray | Tensor) -> np.ndarray:
+    if isinstance(values, Tensor):
+        values = values.detach().to("cpu", torch.float32).numpy()
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _mask_array(values: np.ndarray | Tensor) -> np.ndarray:
+    if isinstance(values, Tensor):
+        values = (values.detach() != 0).cpu().numpy()
+    return np.ascontiguousarray(np.asarray(values) != 0, dtype=np.uint8)
