@@ -451,7 +451,7 @@ class EvaluationConfig:
 
     every: int = 1
     batch_size: int = MISSING
-    threshold: float = 0.5
+    threshold: float = 0.1
     min_area: int = 4
     iou_thresholds: list[float] = field(default_factory=lambda: [0.10, 0.20, 0.30, 0.40, 0.50])
 

@@ -21,7 +21,12 @@ class LossHistogram:
     defects: D names; schemes: names of aggregations. Raises ValueError if edges do not ascend.
     """
 
-    def __init__(self, defects: Sequence[str], schemes: Sequence[str], edges: np.ndarray | None = None):
+    def __init__(
+        self,
+        defects: Sequence[str],
+        schemes: Sequence[str],
+        edges: Sequence[float] | np.ndarray | None = None,
+    ):
         self.defects, self.schemes = tuple(defects), tuple(schemes)
         self.edges = DEFAULT_EDGES.copy() if edges is None else np.asarray(edges, dtype=np.float64)
         if self.edges.ndim != 1 or len(self.edges) < 2 or not (np.diff(self.edges) > 0).all():
