@@ -246,7 +246,7 @@ def test_a_run_stopped_by_sigterm_is_marked_killed(tmp_path):
     assert len(run.values("train/loss")) >= 1
 
 
-def test_one_of_every_option_trains_at_smoke_scale(tmp_path, monkeypatch):
+def test_one_of_every_option_trains_at_smoke_scale(tmp_path):
     """Each option of each group runs for an epoch or two; large models only take one step."""
     from sbp import build
     from sbp.config import OPTIONS
@@ -262,6 +262,9 @@ def test_one_of_every_option_trains_at_smoke_scale(tmp_path, monkeypatch):
             if group == "model":
                 overrides += ["scale.image_size=32", "trainer.batch_size=4", "budget.compute=0.1"]
             tried += _short_run(build, make_config(*overrides))
+    if root := os.environ.get("SBP_MAGNETIC_TILE"):
+        overrides = ["data=magnetic_tile", f"data.root={root}", f"output_root={tmp_path}"]
+        tried += _short_run(build, make_config(*overrides))
     assert tried >= 40
 
 

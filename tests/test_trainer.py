@@ -173,6 +173,15 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(toy_data):
     assert_equal_states(state(runs[0].model), state(runs[1].model))
 
 
+def test_the_first_losses_are_what_they_were(toy_data):
+    """Golden values: a change here changes everybody's results, and must be meant."""
+    trainer = make_trainer(toy_data, "beta=b2", "budget.epochs=3", "budget.compute=null")
+    records = list(trainer.epochs())
+    losses = [r.metrics["train/loss"] for r in records]
+    assert losses == pytest.approx([0.03333, 0.04923, 0.0375], rel=0.02)
+    assert [r.metrics["train/images"] for r in records] == [60, 21, 25]
+
+
 def test_a_loss_that_is_not_finite_names_epoch_batch_and_images(toy_data):
     trainer = make_trainer(toy_data, "selection=none", "optimizer=sgd", "optimizer.lr=1e30")
     with pytest.raises(TrainingDiverged, match=r"epoch \d+, batch \d+ \(images train_"):
