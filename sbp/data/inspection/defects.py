@@ -1,104 +1,117 @@
-"""What is wrong with a panel, and what only looks like it. Each draws on a picture (S, S) float64."""
+"""What is wrong with a panel. Each draws on a picture (S, S) float64 and says where, in whole pixels."""
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
-from sbp.data.inspection.panel import area_coverage, blobs, line_coverage
+from sbp.data.inspection.fields import arc, blobs, depth_inside, stroke, unit_of
 
 COVERED = 0.3
 """Share of a pixel from which it belongs to the clean mask."""
 
+Drawn = tuple[np.ndarray, np.ndarray]
+"""The picture with the defect (S, S) float64, and the defect's clean mask (S, S) uint8."""
 
-def _curve(size: int, length: float, bend: float, rng: np.random.Generator) -> np.ndarray:
-    """A curved line inside the image: (n, 2) points x, y of a quadratic Bezier arc."""
-    angle = rng.uniform(0, 2 * np.pi)
-    direction = np.array([np.cos(angle), np.sin(angle)])
-    normal = np.array([-direction[1], direction[0]])
+
+def contrast_between(low: float, high: float, rng: np.random.Generator) -> float:
+    """Grey levels between `low` (barely visible) and `high` (clear), log-uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def scratch(picture: np.ndarray, rng: np.random.Generator) -> Drawn:
+    """A thin, slightly curved line, darker or brighter, that tapers and cuts deeper here than there."""
+    size, unit = len(picture), unit_of(picture)
     centre = rng.uniform(0.2, 0.8, 2) * size
-    start, end = centre - direction * length / 2, centre + direction * length / 2
-    control = centre + normal * bend * length
-    t = np.linspace(0, 1, 24)[:, None]
-    return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
+    points = arc(centre, rng.uniform(14, 48) * unit, rng.normal(0, 0.1), rng)
+    points = points + np.cumsum(rng.normal(0, 0.12 * unit, points.shape), axis=0)
+    polarity = rng.choice([-1.0, 1.0])
+    depth = contrast_between(22, 100, rng)
+    width = max(rng.uniform(0.9, 2.0) * unit, 0.9)
+    place = np.linspace(0, 1, len(points))
+    heaviest = rng.uniform(0.2, 0.8)
+    taper = 1 - (np.where(place < heaviest, heaviest - place, place - heaviest) / max(heaviest, 1 - heaviest))
+    line = stroke(size, points, width * (0.5 + 0.5 * np.sqrt(taper)))
+    groove = depth * (0.8 + 0.3 * blobs(size, 7, rng)) * line
+    burr = np.zeros_like(line)
+    if rng.random() < 0.4:  # the metal thrown up beside it
+        burr = 0.45 * depth * stroke(size, points + rng.choice([-1, 1]) * 0.8 * width, 0.5 * width)
+    trimmed = stroke(size, points[1:-1], np.maximum(width * (0.5 + 0.5 * np.sqrt(taper[1:-1])), 0.9))
+    return picture + polarity * (groove - burr), (trimmed >= COVERED).astype(np.uint8)
 
 
-def scratch(picture: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A thin curved line, darker or brighter, from barely visible to clear; its clean mask (S, S) uint8."""
-    size, unit = len(picture), len(picture) / 64
-    points = _curve(size, rng.uniform(14, 46) * unit, rng.normal(0, 0.12), rng)
-    coverage = line_coverage(size, points, rng.uniform(0.8, 1.7) * unit)
-    contrast = np.exp(rng.uniform(np.log(14), np.log(70))) * rng.choice([-1.0, 1.0])
-    pressure = 0.8 + 0.35 * blobs(size, 6, rng)  # it does not cut equally deep everywhere
-    return picture + contrast * pressure * coverage, (coverage >= COVERED).astype(np.uint8)
-
-
-def broken(picture: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An irregular damaged zone, rough inside, with cracks that run out of it; its clean mask."""
-    size, unit = len(picture), len(picture) / 64
-    centre, radius = rng.uniform(0.2, 0.8, 2) * size, rng.uniform(4.5, 9.5) * unit
-    angles = np.linspace(0, 2 * np.pi, 18, endpoint=False)
-    radii = radius * np.exp(rng.normal(0, 0.25, len(angles)))
-    outline = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    zone = area_coverage(size, outline)
-    rim = line_coverage(size, np.concatenate([outline, outline[:1]]), 1.0 * unit)
-    depth = np.exp(rng.uniform(np.log(10), np.log(45)))
-    rough = blobs(size, 22, rng) * rng.uniform(14, 32)
-    picture = picture + zone * (rough - depth) + rim * rng.uniform(5, 30)
+def broken(picture: np.ndarray, rng: np.random.Generator) -> Drawn:
+    """A chipped zone with a jagged edge and facets that catch the light differently, and cracks out of it."""
+    size, unit = len(picture), unit_of(picture)
+    centre, radius = rng.uniform(0.2, 0.8, 2) * size, rng.uniform(4.0, 10.0) * unit
+    radii = radius * _stretched(24, rng) * np.exp(rng.normal(0, 0.15, 24))
+    inside = depth_inside(size, centre, radii) + 0.18 * radius * blobs(size, 12, rng)
+    zone = (inside + 0.5).clip(0, 1)
+    depth = contrast_between(14, 60, rng)
+    sunk = -depth if rng.random() < 0.75 else 0.5 * depth  # fresh metal is bright
+    facets = _facets(size, centre, radius, rng) * 0.7 * depth
+    grit = rng.normal(0, 0.25 * depth, (size, size))
+    rim = (
+        np.exp(-((inside / (0.8 * unit)) ** 2))
+        * _lit_side(size, centre, radius)
+        * rng.uniform(0.3, 1.0)
+        * depth
+    )
+    picture = picture + zone * (sunk + facets + grit) + rim
     mask = zone
-    for _ in range(rng.integers(2, 5)):
-        crack = _crack(size, centre, radius, rng)
-        coverage = line_coverage(size, crack, rng.uniform(0.6, 1.1) * unit)
-        picture = picture - coverage * (depth + 15)
-        mask = np.maximum(mask, coverage)
+    for crack, width in _cracks(centre, radius, unit, rng):
+        picture = picture - (0.8 * depth + 12) * stroke(size, crack, width)
+        mask = np.maximum(mask, stroke(size, crack, np.maximum(width, 0.9)))
     return picture, (mask >= COVERED).astype(np.uint8)
 
 
-def _crack(size: int, centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
-    """A jagged line outwards from a damaged zone: (n, 2) points."""
-    angle, step = rng.uniform(0, 2 * np.pi), radius * 0.3
-    points = [centre + 0.5 * radius * np.array([np.cos(angle), np.sin(angle)])]
-    for _ in range(rng.integers(4, 8)):
-        angle += rng.normal(0, 0.45)
-        points.append(points[-1] + step * np.array([np.cos(angle), np.sin(angle)]))
-    return np.array(points)
+def _stretched(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Relative radii (count,) of an ellipse-like outline of any direction, around 1."""
+    angles = np.arange(count) * (2 * np.pi / count)
+    return np.exp(rng.uniform(0, 0.4) * np.cos(2 * (angles - rng.uniform(0, np.pi))))
 
 
-def fibre(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A lint fibre: thin and curved as a scratch, but it curls and casts a soft shadow."""
-    size, unit = len(picture), len(picture) / 64
-    points = _curve(size, rng.uniform(16, 36) * unit, rng.normal(0, 0.3), rng)
-    phase = np.linspace(0, rng.uniform(4, 9), len(points)) + rng.uniform(0, 6)
-    points = points + 1.8 * unit * np.stack([np.sin(phase), np.cos(1.3 * phase)], axis=1)
-    contrast = rng.uniform(20, 55) * rng.choice([-1.0, 1.0])
-    shadow = cv2.blur(line_coverage(size, points + 1.5 * unit, 1.6 * unit), (3, 3))
-    return picture + contrast * line_coverage(size, points, rng.uniform(0.8, 1.3) * unit) - 14 * shadow
+def _facets(size: int, centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
+    """Flat pieces of fracture, each of one random brightness of about -1..1. (S, S)"""
+    count = 9
+    seeds, shades = centre + rng.normal(0, 0.6 * radius, (count, 2)), rng.normal(0, 0.6, count)
+    x, y = np.arange(size), np.arange(size)[:, None]
+    shade, nearest = np.zeros((size, size)), np.full((size, size), np.inf)
+    for seed, value in zip(seeds, shades, strict=True):
+        distance = (x - seed[0]) ** 2 + (y - seed[1]) ** 2
+        closer = distance < nearest
+        shade[closer] = value
+        nearest = np.minimum(nearest, distance)
+    return shade
 
 
-def stain(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A dried drop: dark and irregular as damage, but smooth inside, with a soft edge and a faint ring."""
-    size, unit = len(picture), len(picture) / 64
-    centre, radius = rng.uniform(0.2, 0.8, 2) * size, rng.uniform(5, 11) * unit
-    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-    radii = radius * np.exp(rng.normal(0, 0.12, len(angles)))
-    outline = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    soft = 2 * max(1, round(unit)) + 1
-    drop = cv2.blur(area_coverage(size, outline), (soft, soft))
-    ring = line_coverage(size, np.concatenate([outline, outline[:1]]), 1.2 * unit)
-    return picture - rng.uniform(12, 40) * drop - 10 * cv2.blur(ring, (soft, soft))
+def _lit_side(size: int, centre: np.ndarray, radius: float) -> np.ndarray:
+    """From 1 on the side that faces the light (lower right of a hollow) to -1 on the other. (S, S)"""
+    x, y = np.arange(size) - centre[0], np.arange(size)[:, None] - centre[1]
+    return ((x + y) / (1.4 * radius)).clip(-1, 1)
 
 
-def reflection(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A glint: a bright narrow streak that fades out at both ends."""
-    size, unit = len(picture), len(picture) / 64
-    points = _curve(size, rng.uniform(14, 34) * unit, rng.normal(0, 0.05), rng)
-    soft = 2 * max(1, round(unit)) + 1
-    streak = cv2.blur(line_coverage(size, points, rng.uniform(1.2, 2.6) * unit), (soft, soft))
-    middle = points[len(points) // 2]
-    y, x = np.mgrid[0:size, 0:size]
-    fade = np.exp(-((x - middle[0]) ** 2 + (y - middle[1]) ** 2) / (2 * (9 * unit) ** 2))
-    return picture + rng.uniform(60, 120) * streak * fade
+def _cracks(
+    centre: np.ndarray, radius: float, unit: float, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Jagged lines out of a damaged zone, some forked: (n, 2) points and (n,) widths that taper off."""
+    cracks = []
+    for _ in range(rng.integers(1, 5)):
+        angle, width = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.3) * unit
+        start = centre + 0.6 * radius * np.array([np.cos(angle), np.sin(angle)])
+        trunk = _jagged(start, angle, rng.uniform(0.22, 0.42) * radius, int(rng.integers(3, 8)), rng)
+        cracks.append((trunk, width * np.linspace(1, 0.4, len(trunk))))
+        if rng.random() < 0.5 and len(trunk) > 4:
+            turned = angle + rng.choice([-1, 1]) * rng.uniform(0.6, 1.1)
+            twig = _jagged(trunk[len(trunk) // 2], turned, 0.25 * radius, 3, rng)
+            cracks.append((twig, width * np.linspace(0.7, 0.4, len(twig))))
+    return cracks
 
 
-DRAW: dict[str, Callable] = {"scratch": scratch, "broken": broken}
-LOOKALIKES: dict[str, Callable] = {"fibre": fibre, "stain": stain, "reflection": reflection}
+def _jagged(start: np.ndarray, angle: float, step: float, count: int, rng: np.random.Generator) -> np.ndarray:
+    """A line of `count` straight pieces of `step` pixels that turns at random. (count + 1, 2)"""
+    turns = angle + np.where(np.arange(count) % 2, 1, -1) * rng.uniform(0, 0.7, count)
+    steps = step * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    return np.concatenate([start[None], start + np.cumsum(steps, axis=0)])
+
+
+DRAW: dict[str, Callable[[np.ndarray, np.random.Generator], Drawn]] = {"scratch": scratch, "broken": broken}

@@ -33,24 +33,25 @@ def plan_split(
     missing: float,
     rng: np.random.Generator,
 ) -> SplitPlan:
-    """Draw the plan of a split of `images` images.
+    """Draw the plan of a split of `images` images; shares are parts of them, 0..1, and are met exactly.
 
-    Every defect with a share above 0 is on at least one image, of 200 or more images at least one holds
-    both, and no defect loses all its annotations.
+    A defect with a share above 0 is on at least one image; look-alikes take turns in KINDS. Of 200 or
+    more images at least one holds both defects. `missing` is the part, 0..1, of each defect's instances
+    without annotation, rounded; at least one instance of each defect keeps its own.
     """
     common, rare = (max(1, round(s * images)) if s > 0 else 0 for s in (common_share, rare_share))
-    both = min(common, max(round(BOTH_SHARE * rare), int(images >= 200 and rare > 0)))
+    both = max(round(BOTH_SHARE * rare), int(images >= 200), common + rare - images)
+    both = min(both, common, rare)
     order = rng.permutation(images)
     scratched = order[:common]
     broken = np.concatenate([scratched[:both], order[common : common + rare - both]])
-    rest = order[common + rare - both :]
-    similar = rest[: round(lookalike_share * images)]
+    similar = order[common + rare - both :][: round(lookalike_share * images)]
     defects: dict[int, list[str]] = {}
     for index in scratched.tolist():
         defects.setdefault(index, []).extend(["scratch"] * int(rng.integers(1, 3)))
     for index in broken.tolist():
         defects.setdefault(index, []).append("broken")
-    lookalikes = {int(index): KINDS[i % len(KINDS)] for i, index in enumerate(similar)}
+    lookalikes = {index: KINDS[i % len(KINDS)] for i, index in enumerate(similar.tolist())}
     return SplitPlan(_annotate(defects, missing, rng), lookalikes)
 
 
