@@ -96,12 +96,12 @@ def build_source(config: c.DataConfig) -> Source:
     if isinstance(config, c.InspectionData):
         from sbp.data.inspection import InspectionSource
 
-        known = {"name", "channels", "defects", "common", "rare"}
+        known = {"name", "channels", "compute", "defects", "common", "rare"}
         return InspectionSource(**{k: v for k, v in vars(config).items() if k not in known})
     if isinstance(config, c.MagneticTileData):
         from sbp.data.magnetic_tile import MagneticTileSource
 
-        known = {"name", "channels", "common", "rare"}
+        known = {"name", "channels", "compute", "common", "rare"}
         return MagneticTileSource(**{k: v for k, v in vars(config).items() if k not in known})
     raise UserError(f"data.name={config.name}: must be one of {', '.join(c.SCHEMAS['data'])}")
 

@@ -55,7 +55,8 @@ def _one_of(key: str, value: Any, allowed: tuple[str, ...] | list[str]) -> None:
 
 @dataclass
 class ScaleConfig:
-    """How large an experiment is; image_size in pixels for synthetic images, photo_size for real ones."""
+    """How large an experiment is: side of the images in pixels and compute in baseline epochs, for
+    synthetic images and for real ones (photo_)."""
 
     name: str = MISSING
     image_size: int = MISSING
@@ -65,6 +66,7 @@ class ScaleConfig:
     test_images: int = MISSING
     batch_size: int = MISSING
     compute: float = MISSING
+    photo_compute: float = MISSING
 
     def __post_init__(self) -> None:
         _at_least(8, scale__image_size=self.image_size, scale__photo_size=self.photo_size)
@@ -73,10 +75,12 @@ class ScaleConfig:
 
 @dataclass
 class DataConfig:
-    """What every data set says: its defects, which are common and which rare, the model's image size."""
+    """What every data set says: its defects, which of them are common and which rare, the model's image
+    size, and the compute in baseline epochs that training on it is given."""
 
     name: str = MISSING
     image_size: int = MISSING
+    compute: float = MISSING
     channels: int = 1
     seed: int = 0
     defects: list[str] = MISSING

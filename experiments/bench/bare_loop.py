@@ -20,7 +20,7 @@ class Images(Dataset):
 
     def __getitem__(self, i: int):
         image, mask = self.augmentation(self.split.images[i], self.split.masks[i], 0, i)
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(mask))
+        return torch.from_numpy(np.array(image)), torch.from_numpy(np.array(mask))
 
 
 def bare_epoch(model, optimizer, loader: DataLoader, mean: float, std: float) -> None:
