@@ -86,7 +86,8 @@ def build_model(config: c.ModelConfig, channels: int, num_defects: int) -> nn.Mo
 def _expect_few_defects(model: nn.Module, share: float = 0.01) -> None:
     """Start from the belief that a pixel is defective with probability `share` (Lin et al., arXiv:1708.02002,
     section 3.3): from scratch, the first steps are otherwise spent on learning that most pixels are not."""
-    heads = [m for m in model.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
+    head = model.get_submodule("segmentation_head")
+    heads = [m for m in head.modules() if isinstance(m, nn.Conv2d)]
     if heads and heads[-1].bias is not None:
         nn.init.constant_(heads[-1].bias, math.log(share / (1 - share)))
 
