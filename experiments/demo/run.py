@@ -1,5 +1,6 @@
 """`make demo`: train baseline and focus at equal compute, print the comparison, draw the picture."""
 
+import csv
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ def main() -> None:
     path = Path(output_root()) / "demo" / "comparison.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(comparison(runs), path, scale=2)
+    write_results(runs, tests, path.with_name("results.csv"))
     print(f"\ncomparison picture: {path}")
     print(f"in the MLflow UI:   make ui     (took {clock(time.monotonic() - started)})")
 
@@ -68,6 +70,25 @@ def print_table(runs: list[RecordedRun], tests: dict[str, dict[str, float]]) -> 
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def write_results(runs: list[RecordedRun], tests: dict[str, dict[str, float]], path: Path) -> None:
+    """One row per run: what it was, where it ran, what came out."""
+    with open(path, "w", newline="") as file:
+        writer: csv.DictWriter | None = None
+        for run in runs:
+            row: dict[str, object] = {"run": label(run)}
+            row |= {key: run.params[key] for key in ("seed", "selection", "staleness", "beta", "scale")}
+            row |= {
+                key: run.tags[key] for key in ("git.commit", "git.dirty", "hardware.cpu", "version.torch")
+            }
+            for key in ("cost/baseline_epochs", "time/work_s", "val/map", "val/clean_map"):
+                row[key] = f"{run.last(key):.4f}"
+            row |= {key: f"{value:.4f}" for key, value in tests[run.run_id].items()}
+            if writer is None:
+                writer = csv.DictWriter(file, row)
+                writer.writeheader()
+            writer.writerow(row)
+
+
 def curve(run: RecordedRun) -> RunCurve:
     """A run's metrics over its compute; NaN in epochs without validation."""
     reference, defects = "train/loss", defects_of(run)
@@ -80,7 +101,7 @@ def curve(run: RecordedRun) -> RunCurve:
     )
 
 
-def comparison(runs: list[RecordedRun], examples_per_defect: int = 2):
+def comparison(runs: list[RecordedRun], examples_per_defect: int = 1):
     """The figure: mAP over compute, and what each run's last model predicts on a few test images."""
     chosen: np.ndarray | None = None
     predictions: dict[str, np.ndarray] = {}
@@ -99,7 +120,8 @@ def comparison(runs: list[RecordedRun], examples_per_defect: int = 2):
         )
         for i in dict.fromkeys(chosen.tolist())
     ]
-    return comparison_figure([curve(run) for run in runs], defects_of(runs[0]), examples)
+    title = "Baseline and selective training at the same compute"
+    return comparison_figure([curve(run) for run in runs], defects_of(runs[0]), examples, title=title)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class PixelAveragePrecision:
     num_defects: D, at least 1. bins: at least 2. limit: in logits, above 0. Other values raise ValueError.
     """
 
-    def __init__(self, num_defects: int, bins: int = 2048, limit: float = 16.0):
+    def __init__(self, num_defects: int, bins: int = 16384, limit: float = 16.0):
         if num_defects < 1 or bins < 2 or not limit > 0:
             raise ValueError(
                 f"num_defects={num_defects}, bins={bins}, limit={limit}: must be at least 1, 2, above 0"
