@@ -12,7 +12,7 @@ class PixelAveragePrecision:
     average precision of scikit-learn's `average_precision_score`, where pixels of one bin count as ties.
     Bins are uniform over logits in [-limit, limit]; what lies beyond falls into the end bins. A histogram
     over logits resolves the tail near probability 0, where most of the ranking happens; logits that all
-    lie within a few bin widths (2 * limit / bins = 0.016) are barely ranked.
+    lie within a few bin widths (2 * limit / bins = 0.002) are barely ranked.
 
     num_defects: D, at least 1. bins: at least 2. limit: in logits, above 0. Other values raise ValueError.
     """
