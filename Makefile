@@ -7,10 +7,13 @@ PORT ?= 5000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train ui test check format bench clean
+SCALE ?= cpu
+SEEDS ?= 0
+
+.PHONY: help setup demo reproduce report train ui test check format bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z][a-z_-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make the virtual environment and install everything into it
 
@@ -25,6 +28,15 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## train the baseline and focus at equal compute, and compare them (under 5 minutes)
 	@$(BIN)/python -m experiments.demo.run
+
+reproduce: $(READY) ## the blog's whole grid and its report (SCALE=smoke|cpu|gpu SEEDS=0,1,2); goes on where it stopped
+	@$(BIN)/python -m experiments.reproduce --scale $(SCALE) --seeds $(SEEDS) $(ARGS)
+
+reproduce-%: $(READY) ## one section: reproduce-two_defects, reproduce-efficiency ... (experiments/)
+	@$(BIN)/python -m experiments.reproduce $* --scale $(SCALE) --seeds $(SEEDS) $(ARGS)
+
+report: $(READY) ## the report on the runs recorded so far, without training (SCALE=cpu)
+	@$(BIN)/sbp report --scale $(SCALE) $(ARGS)
 
 train: $(READY) ## one run; overrides in ARGS, for example ARGS="beta=b2 seed=1"
 	@$(BIN)/python -m sbp.train $(ARGS)

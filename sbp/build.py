@@ -20,6 +20,7 @@ from sbp.engine.budget import Budget, Ledger
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator
 from sbp.engine.flops import count_flops
+from sbp.engine.gradients import GradientProbe
 from sbp.engine.losses import Bce, DiceBce, Focal, SegmentationLoss
 from sbp.engine.progress import Progress
 from sbp.engine.scoring import Scorer
@@ -203,6 +204,27 @@ def build_evaluator(config: c.Config, defects: tuple[str, ...] | list[str], comp
     )
 
 
+def build_probe(
+    config: c.Config, model: nn.Module, loss: SegmentationLoss, compute: Compute
+) -> GradientProbe | None:
+    """What compares the gradients of high-loss, random and low-loss images, or None."""
+    settings = config.gradients
+    if settings.every == 0:
+        return None
+    chosen = build_aggregations(config.aggregation)[0]
+    return GradientProbe(
+        model,
+        loss,
+        chosen,
+        compute,
+        batch=settings.batch,
+        fraction=settings.fraction,
+        repeats=settings.repeats,
+        chunk=config.scoring.batch_size,
+        seed=config.seed,
+    )
+
+
 def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: Progress) -> Trainer:
     """Everything a run needs, wired together; `model` is moved to the device."""
     cost = count_flops(model, config.data.channels, config.data.image_size, config.scoring.scale_factor)
@@ -237,7 +259,10 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         precision=trainer.precision,
         clip_norm=config.optimizer.clip_norm,
         evaluate_every=config.evaluation.every,
+        evaluate_count=config.evaluation.count,
         monitor_every=config.scoring.monitor_every,
+        probe=build_probe(config, model, loss, compute),
+        probe_every=max(config.gradients.every, 1),
         progress=progress,
     )
 

@@ -1,4 +1,4 @@
-"""The `sbp` command: train, predict, evaluate, ui."""
+"""The `sbp` command: train, report, predict, evaluate, ui."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from sbp.errors import UserError
 
 USAGE = """\
 sbp train [-m] [group=option] [key=value]   train a model, or sweep with -m
+sbp report [--scale cpu] [--out DIR]        the claims beside what was measured, as a page
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
 sbp evaluate CHECKPOINT [--split test]      metrics of a split
 sbp ui [--port 5000]                        the MLflow UI on the local store
@@ -28,6 +29,14 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument("--split", default="test")
     evaluate.add_argument("--device", default="cpu")
+    report = commands.add_parser("report", help="the claims beside what was measured, as a page")
+    report.add_argument("sections", nargs="*", help="default: all")
+    report.add_argument("--scale", default=None, help="default: that of the newest run")
+    report.add_argument("--out", type=Path, default=None, help="default: report/SCALE in the output folder")
+    report.add_argument(
+        "--uri", default=os.environ.get("MLFLOW_TRACKING_URI"), help="default: the local store"
+    )
+    report.add_argument("--record", action="store_true", help="also write experiments/*/results.csv")
     ui = commands.add_parser("ui", help="the MLflow UI on the local store")
     ui.add_argument("--port", type=int, default=5000)
     return parser
@@ -42,7 +51,7 @@ def main() -> None:
         train()
         return
     arguments = _parser().parse_args()
-    commands = {"predict": _predict, "evaluate": _evaluate, "ui": _ui}
+    commands = {"predict": _predict, "evaluate": _evaluate, "report": _report, "ui": _ui}
     try:
         commands[arguments.command](arguments)
     except UserError as error:
@@ -69,6 +78,20 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     width = max(len(name) for name in metrics)
     for name, value in metrics.items():
         print(f"{name:{width}}  {value:.4f}")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from sbp.conf_path import output_root
+    from sbp.report.study import write_report
+
+    root = output_root()
+    sections = arguments.sections or None
+    print(f"report: {write_report(root, arguments.scale, sections, arguments.out, arguments.uri)}")
+    if arguments.record:
+        from sbp.report.record import write_record
+
+        for path in write_record(root, arguments.scale, sections, arguments.uri):
+            print(f"recorded: {path}")
 
 
 def _ui(arguments: argparse.Namespace) -> None:

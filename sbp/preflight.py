@@ -8,6 +8,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -18,53 +19,99 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from sbp.conf_path import conf_dir
-from sbp.config import validated
+from sbp.config import Config, validated
 from sbp.errors import UserError
 
 MAX_JOBS = 500
 """A larger sweep has each value checked by itself instead of each combination."""
 
 
-def check_overrides(arguments: Sequence[str]) -> None:
-    """Raise UserError if a job that `arguments` describe could not start.
+@dataclass(frozen=True)
+class Job:
+    """One job of the command line: its overrides and its config. alone: see Config."""
+
+    overrides: list[str]
+    config: Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command line starts. sweep: whether as a multirun; complete: whether `jobs` are all of them,
+    which only the sweeper knows for a search such as Optuna's."""
+
+    jobs: list[Job]
+    sweep: bool
+    complete: bool
+
+
+def check_overrides(arguments: Sequence[str]) -> Plan:
+    """The jobs that a command line starts; raises UserError if one of them could not.
 
     arguments: the command line without the program's name. Hydra's own flags other than -m end the check:
     they ask for help or another config.
     """
     overrides = [a for a in arguments if a not in ("-m", "--multirun")]
     if any(a.startswith("-") for a in overrides):
-        return
+        return Plan([], False, False)
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         try:
             loader = GlobalHydra.instance().config_loader()
-            parsed = OverridesParser.create(loader).parse_overrides(list(overrides))
+            parser = OverridesParser.create(loader)
+            parsed = parser.parse_overrides(list(overrides))
         except HydraException as error:
             raise UserError(_first_line(error)) from None
-        for job in _jobs(parsed):
-            _check_job(job)
+        params, sweep = _experiment_sweep(parsed)
+        parsed = _merged(parser.parse_overrides(params), parsed)
+        complete = all(not o.is_sweep_override() or o.is_discrete_sweep() for o in parsed)
+        lists, all_combined = _jobs(parsed)
+        jobs = [Job(job, _checked(job)) for job in lists]
+        return Plan(jobs, sweep or len(overrides) < len(arguments), complete and all_combined)
 
 
-def _jobs(parsed: list[Override]) -> Iterator[list[str]]:
-    """The override lists of a sweep's jobs; sweeps that only their sweeper can expand are left out."""
+def _experiment_sweep(parsed: list[Override]) -> tuple[list[str], bool]:
+    """What an experiment file sweeps by itself, as overrides, and whether it is a sweep without -m."""
+    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    if not any(line.lstrip("+").startswith("experiment=") for line in fixed):
+        return [], False
+    try:
+        hydra_config = compose("config", overrides=fixed, return_hydra_config=True).hydra
+    except (HydraException, ValueError):  # the check of the jobs says it in one line
+        return [], False
+    params = OmegaConf.select(hydra_config, "sweeper.params") or {}
+    sweep = str(OmegaConf.select(hydra_config, "mode") or "").endswith("MULTIRUN")
+    return [f"{key}={value}" for key, value in params.items()], sweep
+
+
+def _merged(first: list[Override], second: list[Override]) -> list[Override]:
+    """Overrides by key, the second list winning, as Hydra's sweeper does it."""
+    return list({o.get_key_element(): o for o in [*first, *second]}.values())
+
+
+def _jobs(parsed: list[Override]) -> tuple[list[list[str]], bool]:
+    """The override lists of a sweep's jobs, and whether they are all; sweeps that only their sweeper can
+    expand are left out."""
     axes: list[list[str]] = []
     for override in parsed:
+        key = override.get_key_element()
         if not override.is_sweep_override():
             axes.append([override.input_line or ""])
         elif override.is_discrete_sweep():
-            key = override.get_key_element()
             axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
     total = 1
     for axis in axes:
         total *= len(axis)
     if total <= MAX_JOBS:
-        yield from (list(job) for job in itertools.product(*axes))
-    else:
-        for number, axis in enumerate(axes):
-            for value in axis:
-                yield [*(a[0] for a in axes[:number]), value, *(a[0] for a in axes[number + 1 :])]
+        return [list(job) for job in itertools.product(*axes)], True
+    return list(_each_value_once(axes)), False
 
 
-def _check_job(overrides: list[str]) -> None:
+def _each_value_once(axes: list[list[str]]) -> Iterator[list[str]]:
+    for number, axis in enumerate(axes):
+        for value in axis:
+            yield [*(a[0] for a in axes[:number]), value, *(a[0] for a in axes[number + 1 :])]
+
+
+def _checked(overrides: list[str]) -> Config:
     try:
         cfg = compose("config", overrides=overrides)
     except MissingConfigException as error:
@@ -76,7 +123,7 @@ def _check_job(overrides: list[str]) -> None:
     except ValueError as error:  # a number where a group's option belongs, as in beta=8
         raise UserError(_number_as_option(overrides) or _first_line(error)) from None
     cfg.run_dir = "not started"  # known to Hydra only once the run has a folder
-    validated(cfg)
+    return validated(cfg)
 
 
 def _missing_option(error: MissingConfigException) -> str:

@@ -11,12 +11,16 @@ import yaml
 from sbp.config import Config
 from sbp.data.arrays import DataSet
 from sbp.engine.checkpoint import save_checkpoint
+from sbp.engine.scoring import LossMaps
 from sbp.engine.trainer import EpochRecord, Trainer
 from sbp.metrics import LossHistogram, quantiles
+from sbp.metrics.top_losses import top_loss_shares
 from sbp.report.gallery import GalleryEntry, gallery_figure
 from sbp.report.histogram_figure import EpochHistogramPainter, ridge_figure
 from sbp.report.style import save_png
 from sbp.tracking.tracker import Tracker
+
+TOP_SHARE = 0.05
 
 
 class RunRecord:
@@ -83,12 +87,19 @@ class RunRecord:
         self.tracker.log_file(self.folder / "epochs.jsonl")
         if self.histogram.epochs:
             self._ridges()
-        if self.config.tracking.gallery_images:
-            self._gallery()
+        final = self._test() | self._top_losses()
+        self.tracker.log_metrics(final, self.last.epoch)
         summary = {key: value for key, value in self.last.metrics.items() if key.startswith("val/")}
         summary |= {"best/val/map": self.best if math.isfinite(self.best) else math.nan}
         self.tracker.log_metrics({"best/val/map": summary["best/val/map"]}, self.last.epoch)
-        return self.last.metrics | summary
+        return self.last.metrics | final | summary
+
+    def _test(self) -> dict[str, float]:
+        """Metrics of the test split, for the last model: measured once, chosen by nothing."""
+        if not self.config.evaluation.test:
+            return {}
+        trainer = self.trainer
+        return trainer.evaluator.evaluate(trainer.model, self.data.splits["test"], "test")
 
     def _histogram(self, record: EpochRecord) -> dict[str, float]:
         schemes = self.trainer.scorer.schemes
@@ -131,16 +142,32 @@ class RunRecord:
             save_png(figure, path)
             self.tracker.log_file(path, "figures")
 
-    def _gallery(self) -> None:
-        """The images of the highest scores now, under the selection's own scheme."""
+    def _top_losses(self) -> dict[str, float]:
+        """Gallery and causes of the highest scores now, under the selection's own scheme.
+
+        Returns the shares of TOP_SHARE of the training images by where their loss is highest.
+        """
+        scores, split = self._scores(), self.data.train
+        order = np.argsort(-scores, kind="stable")
+        top = order[: max(1, round(TOP_SHARE * len(order)))]
+        shown = self.config.tracking.gallery_images
+        maps = self.trainer.scorer.loss_maps(split, order[: max(len(top), shown)])
+        if shown:
+            self._gallery(order[:shown], maps, scores)
+        clean = None if split.clean_masks is None else np.array(split.clean_masks[top])
+        shares = top_loss_shares(maps.losses[: len(top)], np.array(split.masks[top]), clean)
+        return shares | {"top/border_or_missing": shares["top/border"] + shares["top/missing"]}
+
+    def _scores(self) -> np.ndarray:
+        """(N,) the training images' scores, the largest over all defects."""
         book, split = self.trainer.sampler.book, self.data.train
-        if book.never_scored.any():  # policies without scores: score once for the gallery
+        if book.never_scored.any():  # policies without scores: score once, at the end
             everything = np.arange(len(split))
-            scores = self.trainer.scorer.score(split, everything, self.last.epoch + 1)[0].max(axis=1)
-        else:
-            scores = book.defect_scores().max(axis=1)
-        top = np.argsort(-scores, kind="stable")[: self.config.tracking.gallery_images]
-        maps = self.trainer.scorer.loss_maps(split, top)
+            return self.trainer.scorer.score(split, everything, self.last.epoch + 1)[0].max(axis=1)
+        return book.defect_scores().max(axis=1)
+
+    def _gallery(self, top: np.ndarray, maps: LossMaps, scores: np.ndarray) -> None:
+        split = self.data.train
         entries = [
             GalleryEntry(
                 image=np.array(split.images[i]),

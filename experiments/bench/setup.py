@@ -17,6 +17,7 @@ def config_with(*overrides: str, images: int = IMAGES) -> Config:
     register_resolvers()
     common = [
         f"scale.train_images={images}",
+        "scale.batch_size=16",
         "scale.val_images=8",
         "scale.test_images=8",
         "budget.compute=null",

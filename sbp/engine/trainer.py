@@ -13,6 +13,7 @@ from sbp.data.batches import Batch, TrainLoader
 from sbp.engine.budget import Budget, Ledger, learning_rate_factor
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator
+from sbp.engine.gradients import GradientProbe
 from sbp.engine.losses import SegmentationLoss
 from sbp.engine.progress import Progress
 from sbp.engine.scoring import Scorer, aggregate_all
@@ -47,7 +48,10 @@ class Trainer:
     """Trains a model under a budget; `epochs()` yields a record per epoch.
 
     The sampler says what to score and what to train on. With `monitor_every` above 0, a policy that needs
-    no scores has everything scored every so many epochs for the record, at no charge to the budget.
+    no scores has everything scored every so many epochs for the record, at no charge to the budget; the
+    gradient probe, if there is one, measures every `probe_every` epochs, before the epoch trains.
+    Validation comes every `evaluate_every` epochs, or `evaluate_count` times spread over the budget, at the
+    ends of epochs, and after the last one.
     """
 
     model: nn.Module
@@ -65,7 +69,10 @@ class Trainer:
     precision: str = "fp32"
     clip_norm: float | None = None
     evaluate_every: int = 1
+    evaluate_count: int | None = None
     monitor_every: int = 0
+    probe: GradientProbe | None = None
+    probe_every: int = 1
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -93,10 +100,12 @@ class Trainer:
         watch = Stopwatch(self.compute.synchronize)
         scored = self._score(epoch, watch)
         monitored = self._monitor(epoch, watch)
+        probed = self._probe(epoch, watch)
         plan = self.sampler.plan(epoch)
+        used = self._used(epoch)
         metrics = self._train(epoch, plan, watch)
-        metrics |= self._cost_metrics(plan, scored)
-        if (epoch + 1) % self.evaluate_every == 0 or self._finished(epoch + 1):
+        metrics |= self._cost_metrics(plan, scored) | probed
+        if self._evaluation_is_due(epoch, used):
             with watch.section("validation"):
                 metrics |= self.evaluator.evaluate(self.model, self.data.splits["val"], "val")
         metrics |= {f"time/{name}_s": seconds for name, seconds in watch.seconds.items()}
@@ -125,6 +134,21 @@ class Trainer:
                 self.sampler.record_scores(everything, scores, epoch)
                 return True
         return False
+
+    def _probe(self, epoch: int, watch: Stopwatch) -> dict[str, float]:
+        if self.probe is None or epoch % self.probe_every:
+            return {}
+        with watch.section("monitoring"):
+            return self.probe.measure(self.data.train, epoch)
+
+    def _evaluation_is_due(self, epoch: int, used_before: float) -> bool:
+        """used_before: share of the budget used when the epoch began."""
+        if self._finished(epoch + 1):
+            return True
+        if self.evaluate_count is None:
+            return (epoch + 1) % self.evaluate_every == 0
+        used = self._used(epoch + 1)
+        return int(used * self.evaluate_count + 1e-9) > int(used_before * self.evaluate_count + 1e-9)
 
     def _train(self, epoch: int, plan: EpochPlan, watch: Stopwatch) -> dict[str, float]:
         self.model.train()

@@ -1,5 +1,6 @@
 """Reading recorded runs back: what reports and comparisons start from."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,26 +10,85 @@ import numpy as np
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+History = tuple[np.ndarray, np.ndarray]
+
+
+class Histories(Mapping[str, History]):
+    """A run's metrics by key, each read from the store when it is first asked for: a run has hundreds, a
+    report needs a dozen."""
+
+    def __init__(self, client: "MlflowClient", run_id: str, keys: list[str]):
+        self._client, self._run_id, self._keys = client, run_id, dict.fromkeys(keys)
+        self._read: dict[str, History] = {}
+
+    def __getitem__(self, key: str) -> History:
+        if key not in self._keys:
+            raise KeyError(key)
+        if key not in self._read:
+            points = self._client.get_metric_history(self._run_id, key)
+            ordered = sorted((m.step, m.timestamp, m.value) for m in points)
+            self._read[key] = np.array([p[0] for p in ordered]), np.array([p[2] for p in ordered])
+        return self._read[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One run as MLflow has it. metrics: per key its steps and values, both (T,), in the order of steps."""
+    """One run as MLflow has it. metrics: per key its steps and values, both (T,), in the order of steps.
+    started: milliseconds since 1970."""
 
     run_id: str
     name: str
     status: str
     params: dict[str, str]
     tags: dict[str, str]
-    metrics: dict[str, tuple[np.ndarray, np.ndarray]] = field(repr=False)
+    metrics: Mapping[str, History] = field(repr=False)
+    started: int = 0
+    client: "MlflowClient | None" = field(default=None, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
         """The run's own folder, with its checkpoints."""
         return Path(self.tags["run_dir"])
 
+    @property
+    def defects(self) -> list[str]:
+        """The defects that the run has metrics for, in the data set's order."""
+        return _names(self.params["data.defects"])
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.params["seed"])
+
+    def first_of(self, group: str) -> str:
+        """The first defect of `data.common` or `data.rare`."""
+        return _names(self.params[f"data.{group}"])[0]
+
+    def artifact(self, path: str) -> Path | None:
+        """A local copy of one of the run's artifacts; None if it has no such artifact."""
+        folder = str(Path(path).parent)
+        if self.client is None or path not in {
+            entry.path for entry in self.client.list_artifacts(self.run_id, folder)
+        }:
+            return None
+        return Path(self.client.download_artifacts(self.run_id, path))
+
+    def series(self, key: str) -> History:
+        """Steps and values of a metric, both (T,); empty if it was never logged."""
+        return self.metrics[key] if key in self.metrics else (np.empty(0), np.empty(0))
+
     def values(self, key: str) -> np.ndarray:
         """(T,) values of a metric; empty if it was never logged."""
-        return self.metrics[key][1] if key in self.metrics else np.empty(0)
+        return self.series(key)[1]
 
     def last(self, key: str) -> float:
         """The last value of a metric; NaN if it was never logged."""
@@ -37,18 +97,29 @@ class RecordedRun:
 
     def at_steps_of(self, reference: str, key: str) -> np.ndarray:
         """Values of `key` at the steps where `reference` was logged; NaN where it is missing."""
-        if reference not in self.metrics or key not in self.metrics:
-            return np.full(len(self.values(reference)), np.nan)
-        known = dict(zip(*self.metrics[key], strict=True))
-        return np.array([known.get(step, np.nan) for step in self.metrics[reference][0]])
+        steps, known = self.series(reference)[0], dict(zip(*self.series(key), strict=True))
+        return np.array([known.get(step, np.nan) for step in steps])
+
+
+def _names(text: str) -> list[str]:
+    """The names in a parameter such as "['scratch', 'broken']"."""
+    return [name.strip(" '\"") for name in text.strip("[]").split(",")]
 
 
 def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") -> list[RecordedRun]:
-    """Runs of an experiment (by name), oldest first, with every metric's whole history."""
+    """Runs of an experiment (by name), oldest first; parents of sweeps are left out."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return []
-    runs = client.search_runs([found.experiment_id], filter_string, order_by=["attributes.start_time ASC"])
+    runs, token = [], None
+    while True:
+        page = client.search_runs(
+            [found.experiment_id], filter_string, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        runs += page
+        token = page.token
+        if not token:
+            break
     return [
         RecordedRun(
             run.info.run_id,
@@ -56,12 +127,10 @@ def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") 
             run.info.status,
             dict(run.data.params),
             dict(run.data.tags),
-            {key: _history(client, run.info.run_id, key) for key in run.data.metrics},
+            Histories(client, run.info.run_id, list(run.data.metrics)),
+            run.info.start_time,
+            client,
         )
         for run in runs
+        if run.data.tags.get("sweep.parent") != "true"
     ]
-
-
-def _history(client: "MlflowClient", run_id: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    points = sorted((m.step, m.timestamp, m.value) for m in client.get_metric_history(run_id, key))
-    return np.array([p[0] for p in points]), np.array([p[2] for p in points])

@@ -1,0 +1,28 @@
+"""Range checks of config values: each raises UserError with one line that names the key."""
+
+import math
+from typing import Any
+
+from sbp.errors import UserError
+
+
+def require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise UserError(f"{key}={value}: must be {allowed}")
+
+
+def at_least(low: float, **keys: float | int | None) -> None:
+    """Check that each given key (dots written as __) is a finite number of at least `low`, or None."""
+    for key, value in keys.items():
+        ok = value is None or (math.isfinite(value) and value >= low)
+        require(ok, key.replace("__", "."), value, f"at least {low:g}")
+
+
+def fraction(**keys: float | None) -> None:
+    for key, value in keys.items():
+        ok = value is None or 0 <= value <= 1
+        require(ok, key.replace("__", "."), value, "between 0 and 1")
+
+
+def one_of(key: str, value: Any, allowed: tuple[str, ...] | list[str]) -> None:
+    require(value in allowed, key, value, "one of " + ", ".join(allowed))

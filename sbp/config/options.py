@@ -1,0 +1,42 @@
+"""Which options a group has, and which of them take further keys."""
+
+from sbp.config.data import InspectionData, MagneticTileData
+from sbp.config.selection import (
+    BalancedSelection,
+    MaskBordersAggregation,
+    MinDefectsAggregation,
+    RandomSelection,
+    ReuseStaleness,
+    ShiftAggregation,
+    TopKMeanAggregation,
+)
+from sbp.config.training import DiceBceLossConfig, FocalLossConfig, SgdConfig
+
+# Options of a group that take further keys name their schema in their defaults list. The schemas live in
+# a group of their own, so that `glob(*)` in a sweep sees options only.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "data": {"inspection": InspectionData, "magnetic_tile": MagneticTileData},
+    "selection": {"random": RandomSelection, "balanced": BalancedSelection},
+    "aggregation": {
+        "topk_mean": TopKMeanAggregation,
+        "mindefects_maxbackground": MinDefectsAggregation,
+        "maskdefectborders": MaskBordersAggregation,
+        "shift": ShiftAggregation,
+    },
+    "staleness": {"reuse": ReuseStaleness},
+    "loss": {"focal": FocalLossConfig, "dice_bce": DiceBceLossConfig},
+    "optimizer": {"sgd": SgdConfig},
+}
+
+
+# What `name` may be in the groups whose options are built into the program.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "data": tuple(SCHEMAS["data"]),
+    "selection": ("none", "selective", "per_defect", "random", "balanced"),
+    "aggregation": ("max", "mean", *SCHEMAS["aggregation"]),
+    "staleness": ("every_epoch", "stale", "smart", "stale_smart", "reuse"),
+    "upsampling": ("none", "rare"),
+    "loss": ("bce", "focal", "dice_bce"),
+    "optimizer": ("adamw", "sgd"),
+    "scheduler": ("constant", "linear", "cosine"),
+}

@@ -1,0 +1,47 @@
+"""What makes two runs the same run: everything in the config and the code that can change a result."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from sbp.config import Config, flattened
+
+PACKAGE = Path(__file__).resolve().parent.parent
+# Figures, reports and the command line can change without making a recorded run another one.
+CODE = ("selection", "engine", "data", "metrics", "config", "build.py", "run_record.py")
+NOT_RESULTS = {
+    "section",
+    "label",
+    "alone",
+    "repeat",
+    "run_name",
+    "run_dir",
+    "output_root",
+    "trainer.threads",
+}
+
+
+def fingerprint(config: Config) -> str:
+    """16 hex digits, equal for configs that train the same run with the present code.
+
+    Names, folders, tracking, tags and the number of threads do not count.
+    """
+    values = {
+        key: value
+        for key, value in flattened(config).items()
+        if key not in NOT_RESULTS and not key.startswith(("tags", "tracking."))
+    }
+    text = json.dumps([code_version(), values], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def code_version() -> str:
+    """12 hex digits of the source files that a run's result depends on."""
+    digest = hashlib.sha256()
+    for name in CODE:
+        path = PACKAGE / name
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            digest.update(str(file.relative_to(PACKAGE)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]

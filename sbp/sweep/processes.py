@@ -1,0 +1,47 @@
+"""Jobs in processes of their own: how they end when the sweep does."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from types import FrameType
+
+_watching = False
+
+
+def in_worker() -> bool:
+    """Whether this process was started to run jobs of a sweep beside others."""
+    return multiprocessing.current_process().name != "MainProcess"
+
+
+def terminate_on_sigterm() -> None:
+    """Let SIGTERM end the run as an interruption would, so that it is closed and recorded as KILLED."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    with contextlib.suppress(ValueError):  # not in the main thread: somebody else minds the signals
+        signal.signal(signal.SIGTERM, stop)
+
+
+def stop_with_the_sweep(interval_s: float = 1.0) -> None:
+    """Terminate this worker when the process that started it is gone, even if that was killed outright."""
+    global _watching
+    if _watching:
+        return
+    _watching = True
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(interval_s)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="stop-with-the-sweep").start()
+
+
+def leave_worker() -> None:
+    """End this worker at once: its pool would otherwise give it the next job of a sweep that has ended."""
+    os._exit(128 + signal.SIGTERM)

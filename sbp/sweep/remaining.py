@@ -1,0 +1,33 @@
+"""Which jobs of a sweep or grid still have to be trained."""
+
+from collections.abc import Iterable
+
+from sbp.config import Config
+from sbp.sweep.fingerprint import fingerprint
+
+
+def remaining(configs: Iterable[Config]) -> list[Config]:
+    """The configs whose runs have not finished yet, each run once however often it is wanted.
+
+    Jobs run in the given order: a run that had the machine alone serves later ones that need not, but not
+    the other way round. Without tracking nothing is known, and everything remains.
+    """
+    left: dict[str, Config] = {}
+    for config in configs:
+        identity = fingerprint(config)
+        planned = left.get(identity)
+        if planned is not None and (planned.alone or not config.alone):
+            continue
+        if config.repeat or not _finished(config, identity):
+            left[identity + ("+" if planned is not None else "")] = config
+    return list(left.values())
+
+
+def _finished(config: Config, identity: str) -> bool:
+    if config.tracking.name == "none":
+        return False
+    from sbp.tracking import open_store
+    from sbp.tracking.sweeps import find_finished
+
+    client = open_store(config.tracking.uri, config.output_root)
+    return find_finished(client, config.tracking.experiment, identity, config.alone) is not None

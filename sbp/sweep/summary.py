@@ -1,0 +1,51 @@
+"""What a sweep's parent run holds at its end: a table of its runs, and their comparison as a figure."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sbp.report.comparison import comparison_figure
+from sbp.report.results import result_row, write_rows
+from sbp.report.run_curves import comparison_curve, run_label
+from sbp.report.style import save_png
+from sbp.tracking.runs import RecordedRun
+from sbp.tracking.sweeps import runs_of_sweep
+
+if TYPE_CHECKING:
+    from sbp.tracking import MlflowClient
+
+
+def log_summary(client: "MlflowClient", experiment: str, parent: str, folder: Path) -> None:
+    """Write table.csv and comparison.png to `folder` and to the parent run, and its description.
+
+    experiment: its name. Runs that another sweep had finished before are listed too.
+    """
+    runs = runs_of_sweep(client, experiment, parent)
+    if not runs:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows([result_row(run) for run in runs], folder / "table.csv")
+    client.log_artifact(parent, str(folder / "table.csv"))
+    client.set_tag(parent, "mlflow.note.content", description(runs, parent))
+    finished = [run for run in runs if run.status == "FINISHED" and len(run.values("train/loss"))]
+    if finished:
+        defects = finished[0].defects
+        same = [run for run in finished if run.defects == defects]
+        figure = comparison_figure([comparison_curve(run) for run in same], defects, losses=True)
+        save_png(figure, folder / "comparison.png", scale=2)
+        client.log_artifact(parent, str(folder / "comparison.png"))
+
+
+def description(runs: list[RecordedRun], parent: str) -> str:
+    """A Markdown table of a sweep's runs, for the parent's description in the UI."""
+    lines = ["| run | seed | status | compute | val/map | test/map |", "|---|---|---|---|---|---|"]
+    taken = False
+    for run in sorted(runs, key=lambda r: (run_label(r), r.seed)):
+        elsewhere = run.tags.get("mlflow.parentRunId") != parent
+        taken |= elsewhere
+        values = [run.last(key) for key in ("cost/baseline_epochs", "val/map", "test/map")]
+        cells = [f"{value:.3f}" if value == value else "–" for value in values]
+        name = run_label(run).replace("|", "\\|") + (" *" if elsewhere else "")
+        lines.append(f"| {name} | {run.seed} | {run.status} | {' | '.join(cells)} |")
+    if taken:
+        lines += ["", "\\* the same run belongs to another sweep, under whose parent it is nested"]
+    return "\n".join(lines)

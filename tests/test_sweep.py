@@ -1,0 +1,326 @@
+"""Sweeps of experiments: parent and child runs, nothing repeated, nothing lost, the bar over all jobs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sbp.errors import UserError
+from sbp.preflight import check_overrides
+from sbp.sweep.board import FOLDER_VARIABLE, BoardReporter, State, board, line, read_state
+from sbp.sweep.fingerprint import fingerprint
+from sbp.sweep.remaining import remaining
+from sbp.tracking import open_store
+from sbp.tracking.runs import read_runs
+from tests.conftest import ROOT, make_config, sbp
+
+SECTIONS = sorted(
+    p.stem for p in (ROOT / "conf/experiment").glob("*.yaml") if p.stem not in ("demo", "search")
+)
+PARENT = "mlflow.parentRunId"
+
+
+def all_runs(output: Path):
+    client = open_store(None, output)
+    return client.search_runs([e.experiment_id for e in client.search_experiments()])
+
+
+def parents_of(output: Path):
+    return [run for run in all_runs(output) if run.data.tags.get("sweep.parent") == "true"]
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess, float]:
+    """A section of three arms in parallel processes: its output folder, what it printed."""
+    output = tmp_path_factory.mktemp("grid")
+    done = sbp("-m", "+experiment=two_defects", *ARMS, output=output)
+    assert done.returncode == 0, done.stderr
+    return output, done, time.time()
+
+
+ARMS = ("+arm=baseline,focus_all,random_b8", "scale=smoke", "seed=0,1")
+
+
+def test_a_section_is_a_parent_run_with_its_jobs_as_children(grid):
+    output = grid[0]
+    (parent,) = parents_of(output)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == "two_defects / smoke"
+    runs = read_runs(open_store(None, output), "sbp")
+    assert len(runs) == 6
+    assert {run.tags[PARENT] for run in runs} == {parent.info.run_id}
+    assert {run.status for run in runs} == {"FINISHED"}
+    assert {(run.params["arm"], run.seed) for run in runs} == {
+        (arm, seed) for arm in ("baseline", "focus_all", "random_b8") for seed in (0, 1)
+    }
+    assert "two_defects / focus all, beta 8, stale_smart / seed 1" in {run.name for run in runs}
+
+
+def test_jobs_ran_in_other_processes_and_lost_no_epoch(grid):
+    runs = read_runs(open_store(None, grid[0]), "sbp")
+    for run in runs:
+        steps = run.series("train/loss")[0]
+        assert steps.tolist() == list(range(len(steps)))
+        assert run.series("cost/baseline_epochs")[0].tolist() == steps.tolist()
+        assert np.isfinite(run.last("test/map/scratch"))
+
+
+def test_the_parent_holds_table_figure_and_description(grid):
+    client = open_store(None, grid[0])
+    (parent,) = parents_of(grid[0])
+    assert {f.path for f in client.list_artifacts(parent.info.run_id)} == {"table.csv", "comparison.png"}
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.count("FINISHED") == 6
+    assert "| focus all, beta 8, stale_smart | 1 | FINISHED |" in note
+
+
+def test_validation_comes_as_often_in_long_runs_as_in_short_ones(grid):
+    for run in read_runs(open_store(None, grid[0]), "sbp"):
+        assert len(run.values("val/map")) <= 16
+        assert run.series("val/map")[0][-1] == run.series("train/loss")[0][-1]
+
+
+def test_the_same_sweep_again_trains_nothing(grid):
+    output = grid[0]
+    before = {run.info.run_id for run in all_runs(output)}
+    done = sbp("-m", "+experiment=two_defects", *ARMS, output=output)
+    assert done.returncode == 0, done.stderr
+    assert {run.info.run_id for run in all_runs(output)} == before  # neither runs nor a second parent
+    assert parents_of(output)[0].info.status == "FINISHED"
+
+
+def test_a_run_that_two_sections_share_is_trained_once_and_listed_in_both(grid):
+    output = grid[0]
+    overrides = ("-m", "+experiment=upsampling", "+arm=focus_all,balanced", "scale=smoke", "seed=0")
+    done = sbp(*overrides, output=output)
+    assert done.returncode == 0, done.stderr
+    runs = read_runs(open_store(None, output), "sbp", "tags.`section.upsampling` LIKE '%'")
+    assert {run.params["arm"] for run in runs} == {"focus_all", "balanced"}
+    (shared,) = [run for run in runs if run.params["arm"] == "focus_all"]
+    assert shared.tags["section.two_defects"] == "focus_all"
+    assert len(read_runs(open_store(None, output), "sbp")) == 7
+    (parent,) = [p for p in parents_of(output) if p.info.run_name.startswith("upsampling")]
+    assert parent.data.tags["mlflow.note.content"].count("FINISHED") == 2
+
+
+def test_other_seeds_of_a_section_join_the_same_parent(grid):
+    output = grid[0]
+    done = sbp("-m", "+experiment=two_defects", "+arm=baseline", "scale=smoke", "seed=2", output=output)
+    assert done.returncode == 0, done.stderr
+    named = [p for p in parents_of(output) if p.info.run_name == "two_defects / smoke"]
+    children = [
+        run for run in all_runs(output) if run.data.tags.get(PARENT) in {p.info.run_id for p in named}
+    ]
+    assert len(children) >= 7
+
+
+def test_a_sweep_killed_half_way_goes_on_with_the_missing_jobs_only(tmp_path):
+    command = [sys.executable, "-m", "sbp.train", "-m", "+experiment=two_defects", "scale=smoke", "seed=0,1"]
+    command += ["+arm=baseline,focus_all,random_b8,balanced"]
+    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path), "OMP_NUM_THREADS": "1", "SBP_JOBS": "2"}
+    process = subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while finished(tmp_path) < 2 and time.monotonic() < deadline:
+            time.sleep(0.3)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    wait_for_workers(tmp_path)
+    kept = {run.run_id for run in read_runs(open_store(None, tmp_path), "sbp") if run.status == "FINISHED"}
+    assert 2 <= len(kept) < 8
+    again = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    runs = read_runs(open_store(None, tmp_path), "sbp", "attributes.status = 'FINISHED'")
+    assert len({(run.params["arm"], run.seed) for run in runs}) == len(runs) == 8
+    assert kept <= {run.run_id for run in runs}
+    (parent,) = parents_of(tmp_path)
+    assert parent.info.status == "FINISHED"
+
+
+def finished(output: Path) -> int:
+    if not (output / "mlflow/mlflow.ready").exists():
+        return 0
+    return len(read_runs(open_store(None, output), "sbp", "attributes.status = 'FINISHED'"))
+
+
+def wait_for_workers(output: Path, timeout_s: float = 60) -> None:
+    """Workers notice within a second that their sweep is gone, and close their runs as KILLED."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if all(run.status != "RUNNING" for run in read_runs(open_store(None, output), "sbp")):
+            return
+        time.sleep(0.3)
+    raise AssertionError("a worker outlived its sweep")
+
+
+def test_a_failing_job_does_not_stop_the_others_and_is_named_at_the_end(tmp_path):
+    done = sbp("-m", "optimizer.lr=0.001,1e30", "optimizer=sgd", "scale=smoke", output=tmp_path)
+    assert done.returncode == 1
+    assert "sbp: 1 of 2 jobs failed" in done.stderr
+    assert "the training loss is not finite" in done.stderr
+    assert "Traceback" not in done.stderr
+    runs = read_runs(open_store(None, tmp_path), "sbp")
+    assert sorted(run.status for run in runs) == ["FAILED", "FINISHED"]
+    assert parents_of(tmp_path)[0].info.status == "FAILED"
+
+
+# what makes two runs the same
+
+
+def test_names_folders_and_threads_do_not_make_another_run():
+    config = make_config()
+    for override in (
+        "run_name=x",
+        "label=x",
+        "section=x",
+        "+tags.a=b",
+        "trainer.threads=2",
+        "alone=true",
+        "tracking.gallery_images=0",
+        "output_root=elsewhere",
+    ):
+        assert fingerprint(make_config(override)) == fingerprint(config), override
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "optimizer.lr=0.01", "beta=b2", "staleness=stale", "budget.compute=4", "loss=focal"],
+)
+def test_whatever_changes_a_result_makes_another_run(override):
+    assert fingerprint(make_config(override)) != fingerprint(make_config())
+
+
+def test_remaining_jobs_count_a_shared_run_once_and_respect_the_machine_alone():
+    plain, alone = (make_config("tracking=none", f"alone={flag}") for flag in ("false", "true"))
+    assert len(remaining([plain, plain])) == 1
+    assert len(remaining([alone, plain])) == 1  # the run that had the machine to itself serves both
+    assert len(remaining([plain, alone])) == 2
+
+
+# the grid as configured
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("scale", ["smoke", "cpu"])
+def test_every_job_of_every_section_composes(section, scale):
+    plan = check_overrides(["-m", f"+experiment={section}", f"scale={scale}", "seed=0,1"])
+    assert plan.sweep
+    assert plan.complete
+    assert all(job.config.section == section for job in plan.jobs)
+    labels = {(job.config.label, job.config.seed) for job in plan.jobs}
+    assert len(labels) == len(plan.jobs)  # names tell the arms apart
+    assert len({fingerprint(job.config) for job in plan.jobs}) == len(plan.jobs)
+    threads = {job.config.trainer.threads for job in plan.jobs}
+    assert threads == ({None} if section == "efficiency" else {1})
+
+
+def test_an_arm_is_the_same_run_in_every_section():
+    known: dict[str, str] = {}
+    for section in SECTIONS:
+        for job in check_overrides(["-m", f"+experiment={section}", "scale=smoke"]).jobs:
+            assert known.setdefault(job.config.label or "", fingerprint(job.config)) == fingerprint(
+                job.config
+            )
+    assert len(known) >= 20
+
+
+def test_an_experiment_without_m_is_a_sweep_too():
+    plan = check_overrides(["+experiment=selectivity", "scale=smoke"])
+    assert plan.sweep
+    assert len(plan.jobs) == 8
+
+
+def test_every_comparison_holds_the_controls():
+    for section in set(SECTIONS) - {"preliminary_study", "gradient_similarity"}:
+        jobs = check_overrides(["-m", f"+experiment={section}", "scale=smoke"]).jobs
+        names = {job.config.selection.name for job in jobs}
+        assert {"none", "random", "balanced"} <= names, section
+        assert len({job.config.budget.compute for job in jobs}) == 1
+
+
+def test_a_wrong_arm_is_one_line_before_anything_starts():
+    with pytest.raises(UserError, match=r"arm=focus_al: must be one of .* \(did you mean focus_all\?\)"):
+        check_overrides(["-m", "+experiment=two_defects", "+arm=baseline,focus_al"])
+
+
+# the bar
+
+
+def test_the_board_counts_jobs_and_names_what_runs(tmp_path):
+    first, second = BoardReporter(tmp_path, "first", 0), BoardReporter(tmp_path, "second", 0)
+    first.advance(8, 0.5)
+    second.close()
+    state = read_state(tmp_path)
+    assert state == State(1, [("first", 0.5)])
+    text = line(state, 3, elapsed_s=30)
+    assert "1/3 jobs" in text
+    assert "first 50%" in text
+    assert "0:30 left" in text  # half of the work took 30 s
+
+
+def test_a_job_whose_process_is_gone_counts_as_ended(tmp_path):
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
+    entry = {"name": "lost", "used": 0.3, "state": "running", "pid": int(gone.stdout)}
+    (tmp_path / "lost.json").write_text(json.dumps(entry))
+    assert read_state(tmp_path) == State(1, [])
+
+
+def test_a_board_inside_another_draws_nothing_of_its_own():
+    with board(2, interval_s=60):
+        outer = os.environ[FOLDER_VARIABLE]
+        with board(5):
+            assert os.environ[FOLDER_VARIABLE] == outer
+        assert os.environ[FOLDER_VARIABLE] == outer
+    assert FOLDER_VARIABLE not in os.environ
+    assert not Path(outer).exists()
+
+
+# eight writers
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from sbp.tracking import experiment_id, open_store
+from sbp.tracking.mlflow_tracker import MlflowTracker
+output, number = sys.argv[1], int(sys.argv[2])
+client = open_store(None, output)
+tracker = MlflowTracker(client, experiment_id(client, "sbp", output, True), f"writer {number}", {"n": number})
+tracker.log_params({f"key{i}": number for i in range(150)})
+for step in range(25):
+    tracker.log_metrics({f"metric{i}": number + step + i for i in range(40)}, step)
+tracker.close("FINISHED")
+"""
+
+
+def test_eight_processes_write_to_a_fresh_store_at_once_and_lose_nothing(tmp_path):
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), str(n)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        for n in range(8)
+    ]
+    errors = [writer.communicate(timeout=240)[1] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 8, errors
+    assert "locked" not in "".join(errors)
+    runs = read_runs(open_store(None, tmp_path), "sbp")
+    assert sorted(run.name for run in runs) == [f"writer {n}" for n in range(8)]
+    for run in runs:
+        number = int(run.tags["n"])
+        assert run.status == "FINISHED"
+        assert len(run.params) == 150
+        for i in (0, 17, 39):
+            steps, values = run.series(f"metric{i}")
+            assert steps.tolist() == list(range(25))
+            assert values.tolist() == [number + step + i for step in range(25)]
