@@ -10,7 +10,7 @@ ARGS ?=
 SCALE ?= cpu
 SEEDS ?= 0
 
-.PHONY: help setup demo reproduce report train ui test check format bench clean
+.PHONY: help setup demo reproduce report record train ui test check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ reproduce-%: $(READY) ## one section: reproduce-two_defects, reproduce-efficienc
 
 report: $(READY) ## the report on the runs recorded so far, without training (SCALE=cpu)
 	@$(BIN)/sbp report --scale $(SCALE) $(ARGS)
+
+record: $(READY) ## write experiments/*/results.csv from the recorded runs, and the README's tables from those
+	@$(BIN)/sbp report --scale $(SCALE) --record
+	@$(BIN)/python -m experiments.readme
 
 train: $(READY) ## one run; overrides in ARGS, for example ARGS="beta=b2 seed=1"
 	@$(BIN)/python -m sbp.train $(ARGS)

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from sbp.conf_path import conf_dir
 from sbp.config import OPTIONS, flattened
 from sbp.errors import UserError
 from sbp.preflight import check_overrides
 from tests.conftest import ROOT, make_config
 
 CONF = ROOT / "conf"
-GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "experiment")
+GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("experiment", "arm", "hydra"))
 
 
 def options() -> list[tuple[str, str]]:
@@ -46,6 +48,20 @@ def test_every_option_composes_and_says_what_it_is(group, option, monkeypatch):
     if group in OPTIONS:
         assert chosen.name == option
     assert (CONF / group / f"{option}.yaml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "arm").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_arm_composes_and_says_what_it_is(path: Path):
+    config = make_config(f"+arm={path.stem}")
+    assert config.label
+    assert path.read_text().startswith("# @package _global_\n# ")
+
+
+@pytest.mark.parametrize("launcher", ["basic", "parallel", "slurm", "slurm_local"])
+def test_every_launcher_that_the_documentation_names_composes(launcher):
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        cfg = compose("config", overrides=[f"hydra/launcher={launcher}"], return_hydra_config=True)
+    assert cfg.hydra.launcher._target_
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)

@@ -17,7 +17,7 @@ def peak_category(
     a defect that the model does not see; "background": anything else, a false alarm. Without clean masks
     nothing can be missing.
     """
-    y, x = np.unravel_index(int(np.argmax(loss_map)), loss_map.shape)
+    y, x = divmod(int(np.argmax(loss_map)), loss_map.shape[1])
     annotated = annotation.astype(np.uint8)
     near = _grown(annotated, width)
     if clean is not None and _lies_on_unannotated(y, x, clean.astype(np.uint8), near, width):

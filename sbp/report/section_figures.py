@@ -41,7 +41,7 @@ def section_pictures(
 def _curves(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Picture]:
     metrics = {key.format(**roles): title.format(**roles) for key, title in spec.metrics.items()}
     curves = _curves_of(arms, labels, metrics)
-    figure = curves_figure(curves, metrics, spec.x, title=spec.title)
+    figure = curves_figure(curves, metrics, spec.x, title=spec.title, log_y=spec.log)
     return [_picture(figure, stem, spec, f"{', '.join(metrics.values())} over {spec.x}")]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 History = tuple[np.ndarray, np.ndarray]
 
@@ -111,7 +112,8 @@ def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") 
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return []
-    runs, token = [], None
+    runs: list[Run] = []
+    token = None
     while True:
         page = client.search_runs(
             [found.experiment_id], filter_string, order_by=["attributes.start_time ASC"], page_token=token

@@ -1,0 +1,210 @@
+"""How a claim is judged: from curves to numbers, from numbers over seeds to a verdict."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sbp.report.claims import Claim, Measure, Part, judge, judge_part, mean_interval, measured_text, rule_text
+from sbp.report.measures import measure_pair, measure_run
+
+NAMES = {"common": "scratch", "rare": "broken"}
+
+
+@dataclass
+class Run:
+    """A run of three epochs of one baseline epoch and ten seconds each, with one metric."""
+
+    y: tuple[float, ...] = (0.2, 0.4, 0.4)
+    key: str = "val/map"
+    cost: tuple[float, ...] = (1.0, 2.0, 3.0)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def series(self, key):
+        epochs = np.arange(len(self.y))
+        known = {
+            self.key: self.y,
+            "cost/baseline_epochs": self.cost,
+            "time/work_s": tuple(10 * c for c in self.cost),
+        }
+        return (epochs, np.array(known[key])) if key in known else (np.empty(0), np.empty(0))
+
+
+def measure(statistic="final", **keys) -> Measure:
+    return Measure("arm", **{"metric": "val/map", "statistic": statistic, **keys})
+
+
+# val/map is 0 before training, so its curve is (0, 0) (1, .2) (2, .4) (3, .4)
+@pytest.mark.parametrize(
+    ("wanted", "value"),
+    [
+        (measure("final"), 0.4),
+        (measure("first"), 0.2),
+        (measure("best"), 0.4),
+        (measure("area"), (0.1 + 0.3 + 0.4) / 3),
+        (measure("at", at=0.5), 0.3),
+        (measure("at", at=0.25), 0.15),
+        (measure("reach", level=0.5), 1.0),
+        (measure("reach", level=0.75), 1.5),
+        (measure("reach_level", level=0.3), 1.5),
+        (measure("reach_level", level=0.3, over="seconds"), 15.0),
+        (measure("reach_level", level=0.5), math.inf),
+        (measure("change_since", at=0.5), 0.1),
+        (measure("mean"), 0.4),
+        (measure("final_over_min"), 2.0),
+        (measure("log_change"), math.log10(2)),
+        (measure("log_final"), math.log10(0.4)),
+        (measure("per_epoch", metric="time/work_s"), 10.0),
+    ],
+)
+def test_statistics_by_hand(wanted, value):
+    assert measure_run(Run(), wanted) == pytest.approx(value)
+
+
+def test_a_metric_that_starts_above_zero_is_not_given_a_zero():
+    run = Run(key="train/loss", y=(3.0, 2.0, 1.0))
+    assert measure_run(run, measure("area", metric="train/loss")) == pytest.approx(2.0)
+
+
+def test_a_metric_that_was_never_logged_is_unknown_not_zero():
+    assert math.isnan(measure_run(Run(), measure(metric="val/map/scratch")))
+
+
+def test_runs_of_different_length_are_compared_over_the_compute_both_have():
+    long = Run(y=(0.2, 0.4, 0.4, 1.0), cost=(1, 2, 3, 4))
+    a, b = measure_pair(long, Run(), measure("area"), measure("area"))
+    assert a == pytest.approx(b)
+
+
+def test_epochs_without_validation_do_not_count():
+    run = Run(y=(0.2, math.nan, 0.4))
+    assert measure_run(run, measure("at", at=2 / 3)) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10, 31])
+def test_the_interval_is_students(seeds):
+    values = np.random.default_rng(seeds).normal(3, 2, seeds)
+    mean, interval = mean_interval(values)
+    expected = stats.t.interval(0.95, seeds - 1, values.mean(), stats.sem(values))
+    assert mean == pytest.approx(values.mean())
+    assert interval == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_interval_beyond_the_table_is_close_to_students():
+    values = np.random.default_rng(0).normal(0, 1, 60)
+    expected = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
+    assert mean_interval(values)[1] == pytest.approx(expected, abs=2e-3)
+
+
+def test_ratios_are_averaged_by_their_logarithms():
+    mean, (low, high) = mean_interval([0.5, 2.0], logarithmic=True)
+    assert mean == pytest.approx(1.0)
+    assert low * high == pytest.approx(1.0)
+
+
+def part(low, high, **keys) -> Part:
+    return Part(**{"left": measure(), "right": None, "compare": "value", "low": low, "high": high, **keys})
+
+
+def runs_of(*finals: float, **tags: str) -> dict[int, Run]:
+    """One run per seed, by its final mAP; NaN: it was never logged."""
+    return {
+        seed: Run(y=(0.0, 0.0, final), tags=dict(tags), key="other" if math.isnan(final) else "val/map")
+        for seed, final in enumerate(finals)
+    }
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "finals", "verdict"),
+    [
+        (0.2, None, (0.30, 0.31, 0.32), "reproduced"),
+        (0.4, None, (0.30, 0.31, 0.32), "not reproduced"),
+        (0.31, None, (0.30, 0.31, 0.32), "undecided"),
+        (None, 0.4, (0.30, 0.31, 0.32), "reproduced"),
+        (0.2, 0.4, (0.30, 0.31, 0.32), "reproduced"),
+        (0.2, None, (0.30,), "undecided"),  # one seed decides nothing, however far away
+        (0.2, None, (), "missing"),
+        (0.2, None, (math.nan, math.nan), "missing"),
+        (0.2, None, (0.3, 0.3, math.nan), "reproduced"),  # of the seeds that have it
+    ],
+)
+def test_the_verdict_is_where_the_interval_lies(low, high, finals, verdict):
+    assert judge_part(part(low, high), {"arm": runs_of(*finals)}, NAMES).verdict == verdict
+
+
+def test_a_level_that_some_seeds_never_reach_is_judged_seed_by_seed():
+    rule = part(0.0, 2.0, left=measure("reach_level", level=0.3))
+    never, soon = Run(y=(0, 0, 0)), Run()
+    for runs, verdict in (([soon] * 3, "reproduced"), ([never] * 3, "not reproduced")):
+        assert judge_part(rule, {"arm": dict(enumerate(runs))}, NAMES).verdict == verdict
+    assert judge_part(rule, {"arm": {0: soon, 1: never}}, NAMES).verdict == "undecided"
+
+
+def test_seeds_are_paired():
+    """The spread over seeds, which both arms share, does not blur their difference."""
+    right = Measure("other", "val/map")
+    rule = part(0.05, None, right=right, compare="difference")
+    runs = {"arm": runs_of(0.1, 0.5, 0.9), "other": runs_of(0.0, 0.4, 0.8)}
+    result = judge_part(rule, runs, NAMES)
+    assert list(result.values.values()) == pytest.approx([0.1, 0.1, 0.1])
+    assert result.verdict == "reproduced"
+
+
+def test_a_seed_that_one_side_lacks_is_left_out():
+    rule = part(0.0, None, right=Measure("other", "val/map"), compare="ratio")
+    runs = {"arm": runs_of(0.2, 0.4, 0.8), "other": {1: Run(y=(0, 0, 0.2))}}
+    assert judge_part(rule, runs, NAMES).values == {1: pytest.approx(2.0)}
+
+
+def test_wall_clock_claims_take_runs_that_were_alone():
+    rule = part(0.0, None, left=measure("per_epoch", metric="time/work_s", alone=True))
+    result = judge_part(rule, {"arm": runs_of(0.1, 0.2)}, NAMES)
+    assert (result.verdict, result.missing) == ("missing", ("arm",))
+    assert judge_part(rule, {"arm": runs_of(0.1, 0.2, alone="true")}, NAMES).verdict == "reproduced"
+
+
+def test_roles_become_the_data_sets_defects():
+    rule = part(0.0, None, left=measure(metric="val/map/{rare}"))
+    runs = {"arm": {seed: Run(key="val/map/broken") for seed in (0, 1)}}
+    result = judge_part(rule, runs, NAMES)
+    assert result.values == {0: pytest.approx(0.4), 1: pytest.approx(0.4)}
+    assert rule_text(result.part) == "final val/map/broken of arm: at least 0"
+
+
+@pytest.mark.parametrize(
+    ("lows", "verdict"),
+    [
+        ((0.1, 0.2), "reproduced"),
+        ((0.1, 0.9), "not reproduced"),
+        ((0.1, 0.31), "undecided"),
+        ((0.9, 0.31), "not reproduced"),
+        ((), "missing"),
+    ],
+)
+def test_a_claim_needs_all_of_its_parts(lows, verdict):
+    claim = Claim("C1", "blog", "text", tuple(part(low, None) for low in lows))
+    assert judge(claim, {"arm": runs_of(0.30, 0.31, 0.32)}, NAMES).verdict == verdict
+
+
+def test_a_claim_with_a_part_that_was_not_measured_is_missing_unless_another_refutes_it():
+    gone = part(0.0, None, left=Measure("nowhere", "val/map"))
+    runs = {"arm": runs_of(0.30, 0.31, 0.32)}
+    assert judge(Claim("C1", "blog", "", (part(0.1, None), gone)), runs, NAMES).verdict == "missing"
+    assert judge(Claim("C1", "blog", "", (part(0.9, None), gone)), runs, NAMES).verdict == "not reproduced"
+
+
+def test_what_a_reader_sees_of_a_rule_and_its_measurement():
+    left, right = measure("reach", level=0.5, metric="val/map/scratch"), Measure("other", "val/map/scratch")
+    rule = part(None, 0.8, left=left, right=right, compare="ratio")
+    assert rule_text(rule) == (
+        "compute until val/map/scratch reaches 50% of its final value of arm, "
+        "divided by final val/map/scratch of other: at most 0.8"
+    )
+    same = part(0.1, 0.2, right=Measure("other", "val/map"), compare="difference")
+    assert rule_text(same) == "final val/map of arm, minus that of other: between 0.1 and 0.2"
+    result = judge_part(part(0.0, None), {"arm": runs_of(0.30, 0.31, 0.32)}, NAMES)
+    assert measured_text(result) == "0.31 [0.285, 0.335], 3 seeds"
+    missing = judge_part(same, {"arm": runs_of(0.1)}, NAMES)
+    assert measured_text(missing) == "not measured: no run of other"
