@@ -16,7 +16,10 @@ ZERO_BEFORE_TRAINING = ("val/map", "val/pixel_ap", "val/clean_map")
 class RunSeries(Protocol):
     """A run as the measures see it."""
 
-    tags: Mapping[str, str]
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The run's tags."""
+        ...
 
     def series(self, key: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps (T,) and values (T,) of a metric; empty if it was never logged."""

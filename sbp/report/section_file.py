@@ -9,6 +9,7 @@ import yaml
 
 from sbp.errors import UserError
 from sbp.report.claims import Claim, Measure, Part
+from sbp.report.curves import Axis
 from sbp.report.measures import STATISTICS
 
 KINDS = ("curves", "bars", "composition", "ridge", "gallery", "similarity")
@@ -24,7 +25,7 @@ class FigureSpec:
 
     kind: str
     title: str = ""
-    x: str = "epoch"
+    x: Axis = "epoch"
     metrics: Mapping[str, str] = field(default_factory=dict)
     schemes: tuple[str, ...] = ()
     arms: tuple[str, ...] = ()

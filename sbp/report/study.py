@@ -13,7 +13,7 @@ from sbp.errors import UserError
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
 from sbp.report.html import write_html
 from sbp.report.markdown import write_markdown, write_pictures
-from sbp.report.page import ClaimRow, Estimate, ReportPage, SectionPage, Table
+from sbp.report.page import Cell, ClaimRow, Estimate, ReportPage, SectionPage, Table
 from sbp.report.results import epoch_s
 from sbp.report.section_figures import section_pictures
 from sbp.report.section_file import Section, load_section
@@ -130,7 +130,7 @@ def results_table(arms: Arms, labels: Mapping[str, str]) -> Table:
     """One row per arm: what it cost and what it reached, mean and range over seeds."""
     defects = next((run.defects for runs in arms.values() for run in runs.values()), [])
     columns = ["run", "seeds", "epochs", "compute", "seconds per epoch", "kept", "val mAP", "test mAP"]
-    rows = []
+    rows: list[Sequence[Cell]] = []
     for arm, members in arms.items():
         runs = list(members.values())
         rows.append(
