@@ -1,10 +1,7 @@
 """The bridge from config to objects: one function per part, plain values in, ready objects out."""
 
-import logging
 import math
 import random
-import time
-from pathlib import Path
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -12,10 +9,9 @@ import torch
 from torch import nn
 
 from sbp import config as c
-from sbp.data.arrays import DataSet, open_data
+from sbp.data.arrays import DataSet
 from sbp.data.augmentation import Augmentation
 from sbp.data.batches import TrainLoader
-from sbp.data.source import Source
 from sbp.engine.budget import Budget, Ledger
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator
@@ -46,8 +42,6 @@ from sbp.selection import (
     candidate_list,
     defect_indices,
 )
-
-log = logging.getLogger("sbp")
 
 
 def seed_everything(seed: int) -> None:
@@ -91,21 +85,6 @@ def _expect_few_defects(model: nn.Module, share: float = 0.01) -> None:
     heads = [m for m in head.modules() if isinstance(m, nn.Conv2d)]
     if heads and heads[-1].bias is not None:
         nn.init.constant_(heads[-1].bias, math.log(share / (1 - share)))
-
-
-def build_source(config: c.DataConfig) -> Source:
-    """The data set's source; it checks what can be checked without reading images."""
-    if isinstance(config, c.InspectionData):
-        from sbp.data.inspection import InspectionSource
-
-        known = {"name", "channels", "compute", "defects", "common", "rare"}
-        return InspectionSource(**{k: v for k, v in vars(config).items() if k not in known})
-    if isinstance(config, c.MagneticTileData):
-        from sbp.data.magnetic_tile import MagneticTileSource
-
-        known = {"name", "channels", "compute", "common", "rare"}
-        return MagneticTileSource(**{k: v for k, v in vars(config).items() if k not in known})
-    raise UserError(f"data.name={config.name}: must be one of {', '.join(c.SCHEMAS['data'])}")
 
 
 def check_focus(focus: list[str], data: DataSet) -> None:
@@ -265,27 +244,3 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         probe_every=max(config.gradients.every, 1),
         progress=progress,
     )
-
-
-def cache_root(config: c.Config) -> Path:
-    """Where decoded data sets are kept, shared by all runs of an output folder."""
-    return Path(config.output_root) / "cache"
-
-
-def open_cached(config: c.Config) -> DataSet:
-    """The config's data set, decoded into the cache first if it is not there yet."""
-    reporter = CacheReporter(config.data.name)
-    return open_data(build_source(config.data), cache_root(config), reporter)
-
-
-class CacheReporter:
-    """Says, now and then, how far the cache is."""
-
-    def __init__(self, name: str, interval_s: float = 5.0):
-        self.name, self.interval_s, self.last = name, interval_s, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.last > self.interval_s:
-            self.last = now
-            log.info("preparing %s: %d of %d images", self.name, done, total)

@@ -1,4 +1,4 @@
-"""The `sbp` command: train, report, predict, evaluate, ui."""
+"""The `sbp` command: train, data, report, predict, evaluate, ui."""
 
 import argparse
 import os
@@ -9,6 +9,8 @@ from sbp.errors import UserError
 
 USAGE = """\
 sbp train [-m] [group=option] [key=value]   train a model, or sweep with -m
+sbp data check [group=option] [key=value]   read a data set once: counts, duplicates, leaks, a verdict
+sbp data show [group=option] [key=value]    a sheet of its images with what is marked
 sbp report [--scale cpu] [--out DIR]        the claims beside what was measured, as a page
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
 sbp evaluate CHECKPOINT [--split test]      metrics of a split
@@ -50,10 +52,27 @@ def main() -> None:
         sys.argv = ["sbp train", *sys.argv[2:]]
         train()
         return
+    if len(sys.argv) > 1 and sys.argv[1] == "data":
+        _data(sys.argv[2:])
+        return
     arguments = _parser().parse_args()
     commands = {"predict": _predict, "evaluate": _evaluate, "report": _report, "ui": _ui}
     try:
         commands[arguments.command](arguments)
+    except UserError as error:
+        print(f"sbp: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _data(arguments: list[str]) -> None:
+    from sbp.conf_path import register_resolvers
+    from sbp.config import register_schemas
+    from sbp.data_commands import main as data_main
+
+    register_schemas()
+    register_resolvers()
+    try:
+        sys.exit(data_main(arguments))
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
         sys.exit(2)

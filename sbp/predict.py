@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sbp import build
+from sbp.build_data import open_cached
 from sbp.config import Config, register_schemas, validated
 from sbp.data.arrays import Split
 from sbp.data.batches import plain_batches
@@ -103,7 +104,7 @@ def _write(path: Path, image: np.ndarray) -> None:
 
 
 def _cached_split(config: Config, split: str) -> Split:
-    data = build.open_cached(config)
+    data = open_cached(config)
     if split not in data.splits:
         raise UserError(f"--split {split}: must be one of {', '.join(data.splits)}")
     return data.splits[split]

@@ -40,6 +40,7 @@ def run(config: Config, choices: dict[str, str], tags: dict[str, str]) -> dict[s
     import torch
 
     from sbp import build
+    from sbp.build_data import open_cached
     from sbp.run_record import RunRecord
     from sbp.tracking import take_over_finished, tracked_run
 
@@ -51,7 +52,7 @@ def run(config: Config, choices: dict[str, str], tags: dict[str, str]) -> dict[s
         torch.set_num_threads(config.trainer.threads)
     build.seed_everything(config.seed)
     model = build.build_model(config.model, config.data.channels, len(config.data.defects))
-    data = build.open_cached(config)
+    data = open_cached(config)
     build.check_focus(config.defects.focus, data)
     progress = reporter(config)
     trainer = build.build_trainer(config, model, data, progress)

@@ -269,12 +269,13 @@ def test_one_of_every_option_trains_at_smoke_scale(tmp_path):
 
 
 def _short_run(build, config) -> int:
+    from sbp.build_data import open_cached
     from sbp.engine.progress import Progress
 
     build.seed_everything(0)
     config.budget.compute = min(config.budget.compute, 1.8)
     model = build.build_model(config.model, config.data.channels, len(config.data.defects))
-    records = list(build.build_trainer(config, model, build.open_cached(config), Progress()).epochs())
+    records = list(build.build_trainer(config, model, open_cached(config), Progress()).epochs())
     assert np.isfinite([r.metrics["train/loss"] for r in records]).all()
     assert np.isfinite(records[-1].metrics["val/map"])
     return 1

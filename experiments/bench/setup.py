@@ -3,6 +3,7 @@
 from hydra import compose, initialize_config_dir
 
 from sbp import build
+from sbp.build_data import open_cached
 from sbp.conf_path import conf_dir, output_root, register_resolvers
 from sbp.config import Config, register_schemas, validated
 from sbp.engine.progress import Progress
@@ -34,4 +35,4 @@ def trainer_with(*overrides: str, images: int = IMAGES) -> Trainer:
     config = config_with("evaluation.every=1000000", *overrides, images=images)
     build.seed_everything(config.seed)
     model = build.build_model(config.model, config.data.channels, len(config.data.defects))
-    return build.build_trainer(config, model, build.open_cached(config), Progress())
+    return build.build_trainer(config, model, open_cached(config), Progress())

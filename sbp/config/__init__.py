@@ -5,7 +5,16 @@ types; `validated` then turns the result into objects, which checks the ranges a
 """
 
 from sbp.config.compose import flattened, register_schemas, validated
-from sbp.config.data import DataConfig, InspectionData, MagneticTileData
+from sbp.config.data import (
+    CategoryData,
+    CocoData,
+    DataConfig,
+    DiskData,
+    InspectionData,
+    MagneticTileData,
+    MasksData,
+    TableData,
+)
 from sbp.config.options import OPTIONS, SCHEMAS
 from sbp.config.root import Config
 from sbp.config.run import GradientsConfig
@@ -33,14 +42,18 @@ __all__ = [
     "AggregationConfig",
     "BalancedSelection",
     "BetaConfig",
+    "CategoryData",
+    "CocoData",
     "Config",
     "DataConfig",
     "DiceBceLossConfig",
+    "DiskData",
     "FocalLossConfig",
     "GradientsConfig",
     "InspectionData",
     "LossConfig",
     "MagneticTileData",
+    "MasksData",
     "ModelConfig",
     "OptimizerConfig",
     "RandomSelection",
@@ -48,6 +61,7 @@ __all__ = [
     "SelectionConfig",
     "SgdConfig",
     "StalenessConfig",
+    "TableData",
     "flattened",
     "register_schemas",
     "validated",

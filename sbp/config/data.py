@@ -1,10 +1,12 @@
 """Schemas of the scale, of the data sets and of the defects to focus on."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
 from sbp.config.checks import at_least, fraction, one_of, require
+from sbp.errors import UserError
 
 
 @dataclass
@@ -44,7 +46,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         at_least(8, data__image_size=self.image_size)
         at_least(0, data__seed=self.seed)
-        require(len(self.defects) > 0, "data.defects", self.defects, "at least one defect")
+        if not self.defects:
+            raise UserError(
+                "data.defects is empty: must name at least one defect, as in data.defects=[scratch,dent]"
+            )
         for key, chosen in (("data.common", self.common), ("data.rare", self.rare)):
             for name in chosen:
                 one_of(key, name, self.defects)
@@ -82,19 +87,103 @@ class InspectionData(DataConfig):
 
 
 @dataclass
-class MagneticTileData(DataConfig):
-    """The public Magnetic Tile set in its published layout; see sbp.data.magnetic_tile."""
+class DiskData(DataConfig):
+    """Images on disk. fit, white_level: see sbp.data.listed_source.Reading; split_by: group, or image, which
+    leaks where images are related; split_file: where the split is kept, None: in the output folder;
+    on_bad: stop at a file that cannot be trusted, or skip its image and say so."""
 
     root: str | None = None
     fit: str = "resize"
     val_fraction: float = 0.2
     test_fraction: float = 0.2
+    split_by: str = "group"
+    split_file: str | None = None
+    white_level: int | None = None
+    on_bad: str = "stop"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("data.fit", self.fit, ("resize", "pad"))
+        one_of("data.split_by", self.split_by, ("group", "image"))
+        one_of("data.on_bad", self.on_bad, ("stop", "skip"))
+        require(self.channels in (1, 3), "data.channels", self.channels, "1 (grey) or 3 (colour)")
         fraction(data__val_fraction=self.val_fraction, data__test_fraction=self.test_fraction)
-        require(self.channels == 1, "data.channels", self.channels, "1 (the tiles are grey)")
+        at_least(1, data__white_level=self.white_level)
+
+
+def _threshold(value: int) -> None:
+    require(0 <= value <= 254, "data.threshold", value, "between 0 and 254")
+
+
+@dataclass
+class MagneticTileData(DiskData):
+    """The public Magnetic Tile set; see sbp.data.layouts.magnetic_tile."""
+
+    threshold: int = 127
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _threshold(self.threshold)
+
+
+@dataclass
+class MasksData(DiskData):
+    """Own images with mask files; see sbp.data.layouts.masks."""
+
+    images: str = "images"
+    masks: str = "masks"
+    values: dict[str, int] = field(default_factory=dict)
+    threshold: int = 127
+    ignore: list[str] = field(default_factory=list)
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _threshold(self.threshold)
+        _regular_expression(self.group)
+
+
+@dataclass
+class CocoData(DiskData):
+    """Own images with COCO annotations; see sbp.data.layouts.coco."""
+
+    annotations: str = "annotations.json"
+    val_annotations: str | None = None
+    test_annotations: str | None = None
+    images: str = "images"
+    ignore: list[str] = field(default_factory=list)
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _regular_expression(self.group)
+
+
+@dataclass
+class TableData(DiskData):
+    """Own images listed in a table; see sbp.data.layouts.table."""
+
+    table: str = "table.csv"
+    threshold: int = 127
+    ignore: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _threshold(self.threshold)
+
+
+@dataclass
+class CategoryData(DiskData):
+    """A public set of several objects, of which one is taken; see sbp.data.layouts.public."""
+
+    category: str = MISSING
+
+
+def _regular_expression(pattern: str | None) -> None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise UserError(f"data.group={pattern}: is no regular expression ({error})") from None
 
 
 @dataclass

@@ -1,6 +1,14 @@
 """Which options a group has, and which of them take further keys."""
 
-from sbp.config.data import InspectionData, MagneticTileData
+from sbp.config.data import (
+    CategoryData,
+    CocoData,
+    DiskData,
+    InspectionData,
+    MagneticTileData,
+    MasksData,
+    TableData,
+)
 from sbp.config.selection import (
     BalancedSelection,
     MaskBordersAggregation,
@@ -15,7 +23,19 @@ from sbp.config.training import DiceBceLossConfig, FocalLossConfig, SgdConfig
 # Options of a group that take further keys name their schema in their defaults list. The schemas live in
 # a group of their own, so that `glob(*)` in a sweep sees options only.
 SCHEMAS: dict[str, dict[str, type]] = {
-    "data": {"inspection": InspectionData, "magnetic_tile": MagneticTileData},
+    "data": {
+        "inspection": InspectionData,
+        "masks": MasksData,
+        "coco": CocoData,
+        "table": TableData,
+        "magnetic_tile": MagneticTileData,
+        "severstal": DiskData,
+        "kolektor_sdd": DiskData,
+        "kolektor_sdd2": DiskData,
+        "dagm": DiskData,
+        "mvtec_ad": CategoryData,
+        "visa": CategoryData,
+    },
     "selection": {"random": RandomSelection, "balanced": BalancedSelection},
     "aggregation": {
         "topk_mean": TopKMeanAggregation,

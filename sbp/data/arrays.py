@@ -1,19 +1,22 @@
 """A data set as memory-mapped uint8 arrays, decoded once and cached on disk."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sbp.data.source import SPLITS, Source
+from sbp.data.cache import build_cache
+from sbp.data.source import Source
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+log = logging.getLogger("sbp")
 
 
 @dataclass(frozen=True)
@@ -58,86 +61,41 @@ def open_data(
 ) -> DataSet:
     """The data set of `source`, from the cache below `cache_root`, which is filled first if need be.
 
-    The cache is keyed by what the source says of its content. It is written to a temporary folder and
-    renamed when complete, so that a killed run leaves no half of one, and parallel runs do not disturb
-    each other. progress(done, total) is called while images are decoded.
+    The cache is keyed by what the source says of its content, so that changed files make another one.
+    Processes that want the same one wait for the first of them; a build that was killed is continued.
+    progress(done, total) is called while images are decoded. Raises UserError for a bad file (unless the
+    source skips those) and where the disk has no room.
     """
     description = {"format": FORMAT_VERSION, "source": source.name, **source.describe()}
-    text = json.dumps(description, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(cache_root) / f"{source.name}-{digest}"
     if not (folder / "meta.json").is_file():
-        _build(source, folder, description, progress)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(f".{folder.name}.lock")):
+            if not (folder / "meta.json").is_file():
+                build_cache(source, folder, description, progress)
     return _open(source, folder, digest)
 
 
-def _build(source: Source, folder: Path, description: dict, progress) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        lengths = source.lengths()
-        done, total = 0, sum(lengths.values())
-        meta: dict = {"description": description, "splits": {}}
-        for split in SPLITS:
-            writer = _SplitWriter(temporary, split, lengths[split])
-            for index in range(lengths[split]):
-                writer.put(index, source.sample(split, index))
-                done += 1
-                if progress:
-                    progress(done, total)
-            meta["splits"][split] = writer.close()
-        images = np.load(temporary / "train_images.npy", mmap_mode="r")
-        meta["mean"], meta["std"] = _channel_statistics(images)
-        (temporary / "meta.json").write_text(json.dumps(meta))
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the lock goes with the process that holds it, however that ends."""
+    with open(path, "w") as file:
         try:
-            os.replace(temporary, folder)
-        except OSError:  # another process finished the same cache first: theirs is as good
-            if not (folder / "meta.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-class _SplitWriter:
-    """Writes samples one by one into .npy files, so that memory does not grow with the data set."""
-
-    def __init__(self, folder: Path, split: str, length: int):
-        self.folder, self.split, self.length = folder, split, length
-        self.files: dict[str, np.memmap] = {}
-        self.names, self.kinds = [""] * length, [""] * length
-
-    def put(self, index: int, sample) -> None:
-        arrays = {"images": sample.image, "masks": sample.masks, "clean_masks": sample.clean_masks}
-        for key, array in arrays.items():
-            if array is None:
-                continue
-            if key not in self.files:
-                path = self.folder / f"{self.split}_{key}.npy"
-                shape = (self.length, *array.shape)
-                self.files[key] = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-            self.files[key][index] = array
-        self.names[index], self.kinds[index] = sample.name, sample.kind
-
-    def close(self) -> dict:
-        masks = self.files["masks"]
-        labels = np.stack([mask.any(axis=(0, 1)) for mask in masks])
-        np.save(self.folder / f"{self.split}_labels.npy", labels)
-        for file in self.files.values():
-            file.flush()
-        return {"names": self.names, "kinds": self.kinds}
-
-
-def _channel_statistics(images: np.ndarray, sample: int = 2000) -> tuple[list[float], list[float]]:
-    step = max(1, len(images) // sample)
-    pixels = images[::step].reshape(-1, images.shape[-1]) / 255.0
-    return pixels.mean(axis=0).tolist(), np.maximum(pixels.std(axis=0), 1e-3).tolist()
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another run is preparing the images; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _open(source: Source, folder: Path, digest: str) -> DataSet:
     meta = json.loads((folder / "meta.json").read_text())
 
     def load(split: str, key: str) -> np.ndarray:
-        return np.load(folder / f"{split}_{key}.npy", mmap_mode="r", allow_pickle=False)
+        # images that were skipped leave rows behind that were never written
+        written = len(meta["splits"][split]["names"])
+        return np.load(folder / f"{split}_{key}.npy", mmap_mode="r", allow_pickle=False)[:written]
 
     splits = {}
     for split, about in meta["splits"].items():
@@ -150,5 +108,7 @@ def _open(source: Source, folder: Path, digest: str) -> DataSet:
             about["names"],
             about["kinds"],
         )
+    for line in meta["skipped"]:
+        log.warning("skipped: %s", line)
     mean, std = tuple(meta["mean"]), tuple(meta["std"])
     return DataSet(source.name, source.defects, splits, mean, std, digest, folder)

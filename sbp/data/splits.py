@@ -11,13 +11,19 @@ GOOD_ENOUGH = 0.01
 
 
 def split_by_group(
-    groups: Sequence[str | int], labels: np.ndarray, fractions: Mapping[str, float], seed: int
+    groups: Sequence[str | int],
+    labels: np.ndarray,
+    fractions: Mapping[str, float],
+    seed: int,
+    placed: Mapping[str, np.ndarray] | None = None,
 ) -> list[str]:
     """Assign every image to a split, whole groups at a time, stratified by defect.
 
     groups: (N,) what must not be torn apart, for example the photographed part. labels: (N, D) bool,
     which defects an image holds; images without any are balanced as a class of their own. fractions:
     share of the images for each split, at least 0, summing to 1; a split with share 0 stays empty.
+    placed: the labels (n, D) of images that each split has already, of other groups; the shares are those
+    of all together.
 
     Returns (N,) split names. No group is in two splits. A defect that is in at least as many groups as
     there are splits is in each split, unless defects that share groups rule that out; its share of
@@ -34,7 +40,11 @@ def split_by_group(
         return []
     shares = np.array([fractions[name] for name in names], dtype=float)
     numbers, counts = _group_counts(groups, labels)
-    placement = _best_placement(counts, shares, np.random.default_rng(seed))
+    before = np.zeros((len(names), counts.shape[1]))
+    for k, name in enumerate(names):
+        if placed is not None and len(placed.get(name, ())):
+            before[k] = _classes(np.asarray(placed[name], dtype=bool)).sum(axis=0)
+    placement = _best_placement(counts, before, shares, np.random.default_rng(seed))
     return [names[placement[number]] for number in numbers]
 
 
@@ -53,17 +63,24 @@ def _group_counts(groups: Sequence[str | int], labels: np.ndarray) -> tuple[np.n
     """
     order = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     numbers = np.array([order[group] for group in groups])
-    classes = np.column_stack([labels, ~labels.any(axis=1), np.ones(len(labels), dtype=bool)])
+    classes = _classes(labels)
     counts = np.zeros((len(order), classes.shape[1]), dtype=np.int64)
     np.add.at(counts, numbers, classes)
     return numbers, counts
 
 
-def _best_placement(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _classes(labels: np.ndarray) -> np.ndarray:
+    """(N, D + 2) bool: the defects, no defect, any image."""
+    return np.column_stack([labels, ~labels.any(axis=1), np.ones(len(labels), dtype=bool)])
+
+
+def _best_placement(
+    counts: np.ndarray, before: np.ndarray, shares: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     best, best_fault = None, (0, 0.0)
     for _ in range(ATTEMPTS):
-        placement = _placement(counts, shares, rng)
-        fault = _fault(counts, shares, placement)
+        placement = _placement(counts, before, shares, rng)
+        fault = _fault(counts, before, shares, placement)
         if best is None or fault < best_fault:
             best, best_fault = placement, fault
         if best_fault <= (0, GOOD_ENOUGH):
@@ -72,10 +89,12 @@ def _best_placement(counts: np.ndarray, shares: np.ndarray, rng: np.random.Gener
     return best
 
 
-def _placement(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One greedy placement: split number of each group, (G,)."""
-    wanted = shares[:, None] * counts.sum(axis=0)
-    placed = np.zeros_like(wanted)
+def _placement(
+    counts: np.ndarray, before: np.ndarray, shares: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """One greedy placement: split number of each group, (G,). before: (S, D + 2) placed earlier."""
+    wanted = shares[:, None] * (counts.sum(axis=0) + before.sum(axis=0))
+    placed = before.copy()
     placement = np.full(len(counts), -1)
     for label in np.argsort((counts > 0).sum(axis=0), kind="stable"):
         waiting = rng.permutation(np.flatnonzero((placement < 0) & (counts[:, label] > 0)))
@@ -97,12 +116,15 @@ def _neediest(need: np.ndarray, label: int, allowed: np.ndarray, rng: np.random.
     return int(max(candidates, key=lambda split: (need[split, label], need[split, -1], chance[split])))
 
 
-def _fault(counts: np.ndarray, shares: np.ndarray, placement: np.ndarray) -> tuple[int, float]:
+def _fault(
+    counts: np.ndarray, before: np.ndarray, shares: np.ndarray, placement: np.ndarray
+) -> tuple[int, float]:
     """How many classes are missing in how many splits, and the largest deviation from the asked shares."""
-    placed = np.stack([counts[placement == split].sum(axis=0) for split in range(len(shares))])
+    placed = before + np.stack([counts[placement == split].sum(axis=0) for split in range(len(shares))])
+    totals = placed.sum(axis=0)
     used = shares > 0
     spreadable = (counts > 0).sum(axis=0) >= used.sum()
     missing = (placed[used][:, spreadable] == 0).sum()
-    reached = placed / np.maximum(counts.sum(axis=0), 1)
-    present = counts.sum(axis=0) > 0
+    reached = placed / np.maximum(totals, 1)
+    present = totals > 0
     return int(missing), float(np.abs(reached - shares[:, None])[:, present].max())

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from sbp.tracking.runs import values_at
+
 if TYPE_CHECKING:
     from sbp.report.claims import Measure
 
@@ -31,7 +33,7 @@ class Curve:
 
     def __init__(self, run: RunSeries, key: str, over: str):
         steps, y = (np.asarray(a, dtype=float) for a in run.series(key))
-        x = steps + 1 if over == "epoch" else _values_at(run, X_METRICS[over], steps)
+        x = steps + 1 if over == "epoch" else values_at(steps, *run.series(X_METRICS[over]))
         known = np.isfinite(x) & np.isfinite(y)
         self.x, self.y = x[known], y[known]
         if len(self.x) and key.startswith(ZERO_BEFORE_TRAINING):
@@ -66,11 +68,6 @@ class Curve:
             return float(self.x[i])
         share = (level - self.y[i - 1]) / (self.y[i] - self.y[i - 1])
         return float(self.x[i - 1] + share * (self.x[i] - self.x[i - 1]))
-
-
-def _values_at(run: RunSeries, key: str, steps: np.ndarray) -> np.ndarray:
-    known = dict(zip(*run.series(key), strict=True))
-    return np.array([known.get(step, np.nan) for step in steps], dtype=float)
 
 
 def _per_epoch(curve: Curve, measure: "Measure", end: float) -> float:

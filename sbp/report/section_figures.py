@@ -1,48 +1,49 @@
 """The figures of a section of the report, as its file describes them."""
 
-import io
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from sbp.metrics import LossHistogram
+from sbp.metrics.loss_histogram import LossHistogram
 from sbp.report.bars_figure import Bar, bars_figure
 from sbp.report.composition_figure import composition_figure
 from sbp.report.curves import Curve
 from sbp.report.curves_figure import curves_figure
 from sbp.report.histogram_figure import ridge_figure
 from sbp.report.page import Picture
+from sbp.report.render import Draw, Drawing, MakeFigure
 from sbp.report.run_curves import EVERY_EPOCH
 from sbp.report.section_file import FigureSpec, Section
 from sbp.report.similarity_figure import similarity_figure
-from sbp.report.style import DPI
 from sbp.tracking.runs import RecordedRun
 
 Arms = Mapping[str, Mapping[int, RecordedRun]]
-Named = Callable[[str], str]
+Drawn = tuple[MakeFigure | None, Picture]
+"""How a figure is made, and what it is called; None with a picture that is complete."""
 
 
 def section_pictures(
-    section: Section, arms: Arms, labels: Mapping[str, str], roles: Mapping[str, str]
-) -> list[Picture]:
+    section: Section, arms: Arms, labels: Mapping[str, str], roles: Mapping[str, str], draw: Draw
+) -> list[Drawing]:
     """Every figure of a section that its runs can give. arms: arm -> seed -> run; labels: by arm; roles:
-    the defects' names for {common} and {rare}."""
-    pictures = []
+    the defects' names for {common} and {rare}; draw: see Renderer."""
+    drawings = []
     for number, spec in enumerate(section.figures):
         chosen = {arm: arms[arm] for arm in (spec.arms or section.arms) if arms.get(arm)}
         if chosen:
             stem = f"{section.name}-{number + 1}-{spec.kind}"
-            pictures += _KINDS[spec.kind](spec, chosen, labels, roles, stem)
-    return pictures
+            for figure, about in _KINDS[spec.kind](spec, chosen, labels, roles, stem):
+                drawings.append(Drawing(about) if figure is None else draw(figure, about))
+    return drawings
 
 
-def _curves(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Picture]:
+def _curves(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Drawn]:
     metrics = {key.format(**roles): title.format(**roles) for key, title in spec.metrics.items()}
     curves = _curves_of(arms, labels, metrics)
-    figure = curves_figure(curves, metrics, spec.x, title=spec.title, log_y=spec.log)
-    return [_picture(figure, stem, spec, f"{', '.join(metrics.values())} over {spec.x}")]
+    figure = partial(curves_figure, curves, metrics, spec.x, title=spec.title, log_y=spec.log)
+    return [_drawn(figure, stem, spec, f"{', '.join(metrics.values())} over {spec.x}")]
 
 
 def _curves_of(arms: Arms, labels: Mapping[str, str], metrics) -> list[Curve]:
@@ -61,7 +62,7 @@ def section_curve(run: RecordedRun, metrics: Iterable[str], label: str) -> Curve
     )
 
 
-def _bars(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Picture]:
+def _bars(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Drawn]:
     first = next(iter(arms))
     reference = _epoch_cost(arms[first])
     bars = []
@@ -73,8 +74,8 @@ def _bars(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Pictur
         }
         ideal = None if arm == first else reference / _epoch_cost(runs)
         bars.append(Bar(labels[arm], parts, ideal))
-    figure = bars_figure(bars, title=spec.title, unit="s")
-    return [_picture(figure, stem, spec, "seconds per epoch of each run, with speed-ups")]
+    figure = partial(bars_figure, bars, title=spec.title, unit="s")
+    return [_drawn(figure, stem, spec, "seconds per epoch of each run, with speed-ups")]
 
 
 def _epoch_cost(runs: Mapping[int, RecordedRun]) -> float:
@@ -84,25 +85,25 @@ def _epoch_cost(runs: Mapping[int, RecordedRun]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _composition(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Picture]:
+def _composition(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Drawn]:
     defects = next(iter(next(iter(arms.values())).values())).defects
     keys = ["train/kept_fraction", "train/share/healthy", "train/share/several"]
     keys += [f"train/share/{defect}" for defect in defects]
-    figure = composition_figure(_curves_of(arms, labels, keys), defects, title=spec.title)
-    return [_picture(figure, stem, spec, "what each run trained on, epoch by epoch")]
+    figure = partial(composition_figure, _curves_of(arms, labels, keys), defects, title=spec.title)
+    return [_drawn(figure, stem, spec, "what each run trained on, epoch by epoch")]
 
 
-def _similarity(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Picture]:
+def _similarity(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Drawn]:
     some = next(iter(next(iter(arms.values())).values()))
     keys = [key for key in some.metrics if key.startswith(("gradients/cosine/", "gradients/sign/"))]
     if not keys:
         return []
-    figure = similarity_figure(_curves_of(arms, labels, keys), title=spec.title)
-    return [_picture(figure, stem, spec, "similarity of gradients over epochs")]
+    figure = partial(similarity_figure, _curves_of(arms, labels, keys), title=spec.title)
+    return [_drawn(figure, stem, spec, "similarity of gradients over epochs")]
 
 
-def _ridge(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Picture]:
-    pictures = []
+def _ridge(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Drawn]:
+    drawn: list[Drawn] = []
     for arm, runs in arms.items():
         run = runs[min(runs)]
         path = run.artifact("histograms/loss_histograms.npz")
@@ -110,28 +111,31 @@ def _ridge(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Pictu
             continue
         histogram = LossHistogram.load(path)
         for scheme in spec.schemes or histogram.schemes:
-            figure = ridge_figure(
-                histogram.epochs, histogram.counts[scheme], histogram.edges, histogram.defects, scheme
+            figure = partial(
+                ridge_figure,
+                histogram.epochs,
+                histogram.counts[scheme],
+                histogram.edges,
+                histogram.defects,
+                scheme,
             )
             about = f"{labels[arm]}: histograms of the {scheme} score, one ridge per epoch"
-            pictures.append(_picture(figure, f"{stem}-{arm}-{scheme}", spec, about))
-    return pictures
+            drawn.append(_drawn(figure, f"{stem}-{arm}-{scheme}", spec, about))
+    return drawn
 
 
-def _gallery(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Picture]:
-    pictures = []
+def _gallery(spec: FigureSpec, arms: Arms, labels, roles, stem: str) -> list[Drawn]:
+    drawn: list[Drawn] = []
     for arm, runs in arms.items():
         path = runs[min(runs)].artifact("figures/gallery.png")
         if path is not None:
             about = f"{labels[arm]}: the images of the highest loss"
-            pictures.append(
-                Picture(f"{stem}-{arm}".replace("_", "-"), spec.title, spec.caption, about,
-                        Path(path).read_bytes(), None)
-            )  # fmt: skip
-    return pictures
+            name = f"{stem}-{arm}".replace("_", "-")
+            drawn.append((None, Picture(name, spec.title, spec.caption, about, Path(path).read_bytes())))
+    return drawn
 
 
-_KINDS: dict[str, Callable[..., list[Picture]]] = {
+_KINDS: dict[str, Callable[..., list[Drawn]]] = {
     "curves": _curves,
     "bars": _bars,
     "composition": _composition,
@@ -141,8 +145,5 @@ _KINDS: dict[str, Callable[..., list[Picture]]] = {
 }
 
 
-def _picture(figure: Figure, stem: str, spec: FigureSpec, alt: str) -> Picture:
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=1.6 * DPI, facecolor="white", metadata={"Software": None})
-    figure.savefig(svg, format="svg", facecolor="white", metadata={"Date": None})
-    return Picture(stem.replace("_", "-"), spec.title, spec.caption, alt, png.getvalue(), svg.getvalue())
+def _drawn(figure: MakeFigure, stem: str, spec: FigureSpec, alt: str) -> Drawn:
+    return figure, Picture(stem.replace("_", "-"), spec.title, spec.caption, alt, b"")

@@ -1,5 +1,6 @@
 """The report: from what MLflow holds to sections with figures, tables and judged claims."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from sbp.errors import UserError
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
 from sbp.report.html import write_html
 from sbp.report.markdown import write_markdown, write_pictures
-from sbp.report.page import Cell, ClaimRow, Estimate, ReportPage, SectionPage, Table
+from sbp.report.page import Cell, ClaimRow, Estimate, Picture, ReportPage, SectionPage, Table
+from sbp.report.render import Draw, Drawing, Renderer, finished
 from sbp.report.results import epoch_s
 from sbp.report.section_figures import section_pictures
 from sbp.report.section_file import Section, load_section
@@ -109,17 +111,27 @@ def claim_row(result: ClaimResult) -> ClaimRow:
     )
 
 
-def section_page(section: Section, study: Study) -> SectionPage:
-    """One section of the report."""
+def section_drawings(section: Section, study: Study, draw: Draw) -> list[Drawing]:
+    """A section's figures, being rendered."""
+    arms, labels = _shown(section, study)
+    return section_pictures(section, arms, labels, defect_roles(study), draw)
+
+
+def _shown(section: Section, study: Study) -> tuple[Arms, dict[str, str]]:
     arms = {arm: study.anywhere.get(arm, {}) for arm in section.arms}
-    labels = {arm: arm_label(arm, runs) for arm, runs in arms.items()}
+    return arms, {arm: arm_label(arm, runs) for arm, runs in arms.items()}
+
+
+def section_page(section: Section, study: Study, pictures: Sequence[Picture]) -> SectionPage:
+    """One section of the report."""
+    arms, labels = _shown(section, study)
     seeds = sorted({run.seed for run in study.runs})
     return SectionPage(
         name=section.name,
         title=section.title,
         question=section.question,
         claims=[claim_row(result) for result in judged(section, study)],
-        pictures=section_pictures(section, arms, labels, defect_roles(study)),
+        pictures=pictures,
         tables=[results_table(arms, labels)],
         missing=[f"{labels[arm]}, seed {s}" for arm in arms for s in seeds if s not in arms[arm]],
         notes=section.notes,
@@ -158,13 +170,16 @@ def _estimate(values: Sequence[float]) -> Estimate:
     return Estimate(float(np.mean(known)), min(known), max(known), len(known))
 
 
-def report_page(study: Study, sections: Sequence[Section]) -> ReportPage:
-    """The whole report."""
+def report_page(study: Study, sections: Sequence[Section], renderer: Renderer | None = None) -> ReportPage:
+    """The whole report. renderer: what makes the figures; None: this process."""
+    draw = (renderer or Renderer(0)).draw
+    drawings = {section.name: section_drawings(section, study, draw) for section in sections}
+    pictures = {name: finished(drawn) for name, drawn in drawings.items()}
     return ReportPage(
         title="Selective back-propagation for segmentation",
         subtitle="The claims of the blog post, and what was measured",
         facts=facts(study),
-        sections=[section_page(section, study) for section in sections],
+        sections=[section_page(section, study, pictures[section.name]) for section in sections],
         warnings=warnings(study),
     )
 
@@ -227,8 +242,9 @@ def write_report(
 
     out: folder, by default report/<scale> in the output folder.
     """
-    study = read_study(output_root, scale, uri)
-    page = report_page(study, sections_of(study, sections))
+    with Renderer(processes=min(4, os.cpu_count() or 1)) as renderer:
+        study = read_study(output_root, scale, uri)
+        page = report_page(study, sections_of(study, sections), renderer)
     folder = Path(out) if out else Path(output_root) / "report" / study.scale
     write_pictures(page, folder / "figures")
     write_markdown(page, folder / "report.md")

@@ -9,7 +9,7 @@ from sbp.config import Config, flattened
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # Figures, reports and the command line can change without making a recorded run another one.
-CODE = ("selection", "engine", "data", "metrics", "config", "build.py", "run_record.py")
+CODE = ("selection", "engine", "data", "metrics", "config", "build.py", "build_data.py", "run_record.py")
 NOT_RESULTS = {
     "section",
     "label",

@@ -98,8 +98,17 @@ class RecordedRun:
 
     def at_steps_of(self, reference: str, key: str) -> np.ndarray:
         """Values of `key` at the steps where `reference` was logged; NaN where it is missing."""
-        steps, known = self.series(reference)[0], dict(zip(*self.series(key), strict=True))
-        return np.array([known.get(step, np.nan) for step in steps])
+        return values_at(self.series(reference)[0], *self.series(key))
+
+
+def values_at(wanted: np.ndarray, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (n,) at the wanted steps (n,), of a series with ascending steps (T,); NaN where it has none."""
+    found = np.full(len(wanted), np.nan)
+    if len(steps):
+        places = np.clip(np.searchsorted(steps, wanted, side="right") - 1, 0, None)
+        there = steps[places] == wanted
+        found[there] = values[places[there]]
+    return found
 
 
 def _names(text: str) -> list[str]:

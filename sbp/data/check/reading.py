@@ -1,0 +1,69 @@
+"""The one pass over all files: sizes, marked pixels, what is unreadable, what the images look like."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from sbp.data.check.fingerprints import SIDE, exact_hash, texture
+from sbp.data.decode import read_image
+from sbp.data.listing import Item
+from sbp.data.marks import merged_mask
+from sbp.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What one image turned out to be. error: why it cannot be used, then nothing else is known. pixels: (D,)
+    marked ones; empty_marks: defects it is filed with that nothing marks."""
+
+    error: str = ""
+    height: int = 0
+    width: int = 0
+    pixels: tuple[int, ...] = ()
+    empty_marks: tuple[str, ...] = ()
+    exact: str = ""
+    texture: np.ndarray | None = None
+
+
+def read_all(
+    items: Sequence[Item],
+    defects: Sequence[str],
+    channels: int,
+    white_level: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[ImageFacts]:
+    """Facts of every image, in the order of `items`; memory grows by a small texture per image."""
+    factor = _factor(items, channels, white_level)
+    facts = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding releases the interpreter
+        for fact in pool.map(lambda item: _facts(item, defects, channels, white_level, factor), items):
+            facts.append(fact)
+            if progress:
+                progress(len(facts), len(items))
+    return facts
+
+
+def _factor(items: Sequence[Item], channels: int, white_level: int | None, sample: int = 50) -> float:
+    """The scale at which textures are compared, from a sample of sizes."""
+    sides = []
+    for item in items[:: max(1, len(items) // sample)]:
+        try:
+            sides.append(max(read_image(item.image, channels, white_level).shape[:2]))
+        except UserError:
+            continue
+    return SIDE / float(np.median(sides)) if sides else 1.0
+
+
+def _facts(item: Item, defects: Sequence[str], channels: int, white_level, factor: float) -> ImageFacts:
+    try:
+        image = read_image(item.image, channels, white_level)
+        shape = (image.shape[0], image.shape[1])
+        pixels = tuple(int(merged_mask(item.marks.get(defect, ()), shape).sum()) for defect in defects)
+    except UserError as error:
+        return ImageFacts(error=str(error))
+    filed = item.filed or ()
+    empty = tuple(d for d, count in zip(defects, pixels, strict=True) if d in filed and not count)
+    return ImageFacts("", *shape, pixels, empty, exact_hash(image), texture(image, factor))

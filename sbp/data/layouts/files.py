@@ -1,0 +1,93 @@
+"""Finding files: what every layout needs."""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from sbp.data.decode import SUFFIXES
+from sbp.errors import UserError
+
+
+def checked_root(root: str | None, expected: str, folders: Sequence[str] = ()) -> Path:
+    """`root` as a path with all of `folders` in it. expected: what the layout looks like and where the set
+    can be had; it ends the message of the UserError."""
+    if root is None:
+        raise UserError(f"data.root is not set: {expected}")
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise UserError(f"data.root={root}: no such folder; {expected}")
+    for folder in folders:
+        if not (path / folder).is_dir():
+            raise UserError(f"data.root={root}: {folder} is missing; {expected}")
+    return path
+
+
+def images_in(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """The images of one folder, by name, without the files with a dot in front that some systems leave.
+
+    Raises UserError for a link that leads nowhere or in a circle.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.name.lower().endswith(tuple(suffixes)):
+                continue
+            try:
+                if entry.is_file() and os.stat(entry.path):
+                    found.append(Path(entry.path))
+                elif entry.is_symlink():
+                    raise UserError(f"{entry.path}: is a link that leads nowhere")
+            except OSError as error:
+                raise UserError(f"{entry.path}: cannot be read ({error.strerror})") from None
+    return sorted(found, key=lambda path: path.name)
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, hidden ones left out."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Paths by stem. Raises UserError if two share one: nobody could tell which mask belongs to which."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise UserError(
+                f"{path}: has the same stem as {found[path.stem].name}; each image needs a stem of its own"
+            )
+        found[path.stem] = path
+    return found
+
+
+def inside(root: Path, name: str, where: str) -> Path:
+    """The file `name` below `root`. Raises UserError if it lies elsewhere or does not exist."""
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{where}: {name} lies outside of data.root={root}; paths must be relative to it")
+    if not path.is_file():
+        raise UserError(f"{where}: {name}: no such file in {root}")
+    return path
+
+
+def expect_some(items: Sequence, where: Path | str, expected: str) -> None:
+    """Raise UserError if nothing was found."""
+    if not items:
+        raise UserError(f"{where}: holds no image; {expected}")
+
+
+def rows_of(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of a CSV file with a header, each with its place for messages ("train.csv, line 3").
+
+    Empty cells are left out of the row. Raises UserError if the file cannot be read.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                cells = {key: value.strip() for key, value in row.items() if key and isinstance(value, str)}
+                yield f"{path.name}, line {reader.line_num}", {k: v for k, v in cells.items() if v}
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text") from None

@@ -1,0 +1,191 @@
+"""A listing of files as a Source: split by group, read and fitted image by image."""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sbp.data.decode import read_image
+from sbp.data.fitting import FITS, Fitting
+from sbp.data.listing import Item, Listing
+from sbp.data.marks import MaskFile, merged_mask
+from sbp.data.source import SPLITS, Sample
+from sbp.data.split_file import assign, read_split_file, write_split_file
+from sbp.errors import UserError
+
+# Raise this when the same files would give other samples.
+LOADER_VERSION = 2
+
+log = logging.getLogger("sbp")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files become samples. height, width: of the model's images, in pixels; fit: see Fitting; channels:
+    1 or 3; white_level: of 16-bit images; skip_bad: leave unreadable images out instead of stopping."""
+
+    height: int
+    width: int
+    fit: str = "resize"
+    channels: int = 1
+    white_level: int | None = None
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How images are split. fractions: by split, summing to 1, for sets without splits of their own; by:
+    `group` keeps groups together, `image` does not (that leaks where images are related); file: where the
+    assignment is kept, None: nowhere."""
+
+    fractions: dict[str, float]
+    seed: int = 0
+    by: str = "group"
+    file: Path | None = None
+
+
+class ListedSource:
+    """A data set on disk as a Source.
+
+    Samples hold images (H, W, C) uint8 and masks (H, W, D) uint8 in {0, 1}. A defect that is marked never
+    vanishes in resizing. Raises UserError, before pixels of images are read, for values out of range, names
+    that occur twice, an empty split, and a defect that no training image holds. Mask files are read to see
+    which defects an image holds, where neither the layout nor the split file says it.
+    """
+
+    def __init__(self, name: str, listing: Listing, reading: Reading, splitting: Splitting):
+        self.name, self.listing, self.reading, self.splitting = name, listing, reading, splitting
+        self.defects = listing.defects
+        self.skip_bad = reading.skip_bad
+        self._check()
+        self.fitting = Fitting(reading.height, reading.width, reading.fit)
+        self.labels, self.splits_of = self._split()
+        self.members = {
+            split: [item for item, s in zip(listing.items, self.splits_of, strict=True) if s == split]
+            for split in SPLITS
+        }
+        self._check_splits()
+
+    def _check(self) -> None:
+        for defect, times in Counter(self.defects).items():
+            if times > 1:
+                raise UserError(f"data.defects={defect}: must be there once")
+        if self.reading.fit not in FITS:
+            raise UserError(f"data.fit={self.reading.fit}: must be one of {', '.join(FITS)}")
+        names = Counter(item.name for item in self.listing.items)
+        name, times = names.most_common(1)[0]
+        if times > 1:
+            raise UserError(f"{name}: there are {times} images of that name")
+        if min(self.splitting.fractions.values()) <= 0:
+            val, test = (self.splitting.fractions[split] for split in ("val", "test"))
+            raise UserError(
+                f"data.val_fraction={val} data.test_fraction={test}: each must be above 0, both "
+                "together below 1"
+            )
+
+    def _split(self) -> tuple[np.ndarray, list[str]]:
+        items, file = self.listing.items, self.splitting.file
+        rows = read_split_file(file) if file is not None and file.is_file() else {}
+        labels = np.array([self._held(item, rows) for item in items]).reshape(len(items), len(self.defects))
+        known = {name: row["split"] for name, row in rows.items()}
+        grouped = list(items)
+        if self.splitting.by == "image":
+            grouped = [Item(i.name, i.image, i.marks, i.name, i.split, i.filed) for i in items]
+        splits = assign(grouped, labels, self.splitting.fractions, self.splitting.seed, known)
+        if file is not None and any(item.name not in rows for item in items):
+            gone = [name for name in rows if name not in {item.name for item in items}]
+            new = sum(item.name not in rows for item in items)
+            about = f"{new} new images" if rows else f"{len(items)} images"
+            log.info("split of %s written to %s%s", about, file, f", {len(gone)} left it" if gone else "")
+            write_split_file(file, grouped, labels, splits, self.defects)
+        return labels, splits
+
+    def _held(self, item: Item, rows: dict[str, dict[str, str]]) -> list[bool]:
+        """(D,) which defects the image holds."""
+        if item.name in rows:
+            held = rows[item.name]["defects"].split(" ")
+        elif item.filed is not None:
+            held = list(item.filed)
+        else:
+            held = [defect for defect, marks in item.marks.items() if self._any_marked(marks)]
+        return [defect in held for defect in self.defects]
+
+    def _any_marked(self, marks: Sequence) -> bool:
+        try:
+            return any(mark.marks_something() for mark in marks)
+        except UserError:
+            if self.skip_bad:
+                return False
+            raise
+
+    def _check_splits(self) -> None:
+        for split, items in self.members.items():
+            if not items:
+                groups = len({item.group for item in self.listing.items})
+                raise UserError(
+                    f"data.root={self.listing.root}: {groups} groups of images are too few, or the split "
+                    f"file is wrong: split {split} is empty"
+                )
+        train = np.array([split == "train" for split in self.splits_of])
+        for d, defect in enumerate(self.defects):
+            if not self.labels[train, d].any():
+                raise UserError(
+                    f"data.defects={defect}: no training image holds it, {int(self.labels[:, d].sum())} "
+                    "images do in all; a defect needs images of three groups, to be in each split"
+                )
+
+    def describe(self) -> dict[str, Any]:
+        """The arguments and a digest of all files' names, sizes and times of change, of what a manifest
+        marks, and of the split; reads no pixels. The place of `root` is not part of it: a moved folder is the
+        same data."""
+        digest = hashlib.sha256()
+        for item, split in zip(self.listing.items, self.splits_of, strict=True):
+            digest.update(json.dumps([item.name, split, self._identity(item)]).encode())
+        values = vars(self.reading) | {"loader": LOADER_VERSION, "defects": list(self.defects)}
+        return values | {"files": digest.hexdigest()}
+
+    def _identity(self, item: Item) -> list:
+        entries: list = [(item.image.name, *_stat(item.image))]
+        for defect, marks in item.marks.items():
+            for mark in marks:
+                if isinstance(mark, MaskFile):
+                    about = [mark.path.name, *_stat(mark.path), mark.value, mark.threshold]
+                    entries.append([defect, *about])
+                else:
+                    entries.append([defect, str(mark)])
+        return entries
+
+    def lengths(self) -> dict[str, int]:
+        """Number of images of each split."""
+        return {split: len(items) for split, items in self.members.items()}
+
+    def sample(self, split: str, index: int) -> Sample:
+        """Image `index` of `split`, kind empty. Raises UserError for a file that cannot be trusted."""
+        item = self.members[split][index]
+        image, masks = read_item(item, self.defects, self.reading.channels, self.reading.white_level)
+        fitted = [self.fitting.mask(masks[:, :, d]) for d in range(len(self.defects))]
+        return Sample(self.fitting.image(image), np.stack(fitted, axis=2), None, item.name)
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return about.st_size, about.st_mtime_ns
+
+
+def read_item(
+    item: Item, defects: Sequence[str], channels: int, white_level: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, C) uint8 and masks (H, W, D) bool at their own size. Raises UserError, naming the file."""
+    image = read_image(item.image, channels, white_level)
+    shape = (image.shape[0], image.shape[1])
+    masks = [merged_mask(item.marks.get(defect, ()), shape) for defect in defects]
+    return image, np.stack(masks, axis=2)

@@ -1,0 +1,313 @@
+"""From files to a data set: formats, splits that stay, a cache that survives, bad files that are named."""
+
+import logging
+import multiprocessing
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from sbp.data.arrays import open_data
+from sbp.data.decode import read_image, read_mask
+from sbp.data.layouts.masks import list_masks
+from sbp.data.listed_source import ListedSource, Reading, Splitting
+from sbp.data.split_file import read_split_file
+from sbp.errors import UserError
+from tests.conftest import ROOT
+
+FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imencode(path.suffix.lower(), pixels)[1].tofile(path)
+    return path
+
+
+def write_set(root: Path, parts: int = 30, first: int = 0, size: int = 24) -> Path:
+    """Three images of each part; a scratch on every third part, a dent on every tenth."""
+    rng = np.random.default_rng(first)
+    for part in range(first, first + parts):
+        for view in "abc":
+            image = rng.integers(60, 120, (size, size)).astype(np.uint8)
+            stem = f"part{part:03}_{view}"
+            for name, every in (("scratch", 3), ("dent", 10)):
+                if part % every == 0:
+                    mask = np.zeros((size, size), np.uint8)
+                    mask[4:9, 4:12] = 255
+                    save(root / "masks" / name / f"{stem}.png", mask)
+            save(root / "images" / f"{stem}.png", image)
+    return root
+
+
+def source(root: Path, file: Path | None = None, by: str = "group", seed: int = 0, **reading) -> ListedSource:
+    listing = list_masks(str(root), ["scratch", "dent"], group=r"part\d+")
+    return ListedSource(
+        "masks",
+        listing,
+        Reading(**{"height": 16, "width": 16, **reading}),
+        Splitting(FRACTIONS, seed, by, file),
+    )
+
+
+def split_of(data: ListedSource) -> dict[str, str]:
+    return {item.name: split for split, items in data.members.items() for item in items}
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return write_set(tmp_path / "set")
+
+
+# -- formats
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tiff", ".JPG"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_and_colour_files_of_every_format(tmp_path, suffix, channels):
+    colour = np.zeros((20, 30, 3), np.uint8)
+    colour[:] = (10, 100, 200)  # blue, green, red
+    grey = np.full((20, 30), 77, np.uint8)
+    from_colour = read_image(save(tmp_path / f"c{suffix}", colour), channels)
+    from_grey = read_image(save(tmp_path / f"g{suffix}", grey), channels)
+    assert from_colour.shape == from_grey.shape == (20, 30, channels)
+    assert np.abs(from_grey.astype(int) - 77).max() <= 2
+    expected = [200, 100, 10] if channels == 3 else [round(0.299 * 200 + 0.587 * 100 + 0.114 * 10)]
+    assert np.abs(from_colour[5, 5].astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bits_need_their_white(tmp_path, suffix):
+    ramp = np.linspace(0, 4095, 600).reshape(20, 30).astype(np.uint16)
+    path = save(tmp_path / f"camera{suffix}", ramp)
+    with pytest.raises(
+        UserError, match=r"16-bit image with values up to 4095 only; .*data\.white_level=4095"
+    ):
+        read_image(path, 1)
+    image = read_image(path, 1, white_level=4095)
+    assert (image.min(), image.max()) == (0, 255)
+    assert (np.diff(image.reshape(-1).astype(int)) >= 0).all()
+    full = save(tmp_path / f"full{suffix}", (ramp * 16).astype(np.uint16))
+    assert read_image(full, 1).max() >= 254
+
+
+def test_a_black_sixteen_bit_image_is_an_image(tmp_path):
+    assert read_image(save(tmp_path / "black.png", np.zeros((8, 8), np.uint16)), 1).max() == 0
+
+
+def test_colour_masks_are_refused_and_grey_ones_saved_as_colour_are_read(tmp_path):
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[2:4, 2:4, 2] = 255
+    with pytest.raises(UserError, match=r"red\.png: is a colour image; a mask has one value per pixel"):
+        read_mask(save(tmp_path / "red.png", red))
+    white = np.zeros((8, 8, 3), np.uint8)
+    white[2:4, 2:4] = 255
+    assert read_mask(save(tmp_path / "white.png", white)).sum() == 4 * 255
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.png", b"", r"empty\.png: is empty \(0 bytes\)"),
+        ("text.png", b"hello", r"text\.png: is cut off or not a png file"),
+        ("text.tiff", b"hello", r"text\.tiff: is damaged or no image"),
+        ("short.bmp", b"BM" + (9999).to_bytes(4, "little") + b"x" * 60, r"short\.bmp: is cut off"),
+    ],
+)
+def test_files_that_are_no_images_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    for read in (lambda p: read_image(p, 1), read_mask):
+        with pytest.raises(UserError, match=message):
+            read(tmp_path / name)
+
+
+def test_masks_of_zero_and_one_are_not_taken_for_empty(root):
+    stem = "part000_a"
+    mask = np.zeros((24, 24), np.uint8)
+    mask[3:5] = 1
+    save(root / "masks" / "dent" / f"{stem}.png", mask)
+    data = source(root)
+    split, index = next(
+        (s, k) for s, items in data.members.items() for k, i in enumerate(items) if i.name == stem
+    )
+    with pytest.raises(
+        UserError, match=r"has values up to 1, .* save it as 0 and 255, or set data\.threshold"
+    ):
+        data.sample(split, index)
+
+
+# -- splits
+
+
+def test_parts_stay_together_and_both_defects_are_everywhere(root):
+    data = source(root)
+    splits: dict[str, set[str]] = {}
+    for name, split in split_of(data).items():
+        splits.setdefault(name[:7], set()).add(split)
+    assert all(len(found) == 1 for found in splits.values())
+    for split in FRACTIONS:
+        members = np.array([s == split for s in data.splits_of])
+        assert data.labels[members].any(axis=0).all()
+        assert abs(members.mean() - FRACTIONS[split]) < 0.1
+
+
+def test_without_groups_parts_are_torn_apart(root):
+    splits: dict[str, set[str]] = {}
+    for name, split in split_of(source(root, by="image")).items():
+        splits.setdefault(name[:7], set()).add(split)
+    assert any(len(found) > 1 for found in splits.values())
+
+
+def test_the_split_stays_when_images_are_added_and_is_kept_in_a_file(root, tmp_path):
+    file = tmp_path / "splits" / "own.csv"
+    before = split_of(source(root, file))
+    rows = read_split_file(file)
+    assert {name: row["split"] for name, row in rows.items()} == before
+    assert rows["part000_a"]["defects"] == "scratch dent"
+    write_set(root, parts=30, first=30)
+    save(root / "images" / "part001_z.png", np.full((24, 24), 9, np.uint8))  # another view of a known part
+    data = source(root, file)
+    after = split_of(data)
+    assert {name: after[name] for name in before} == before
+    assert after["part001_z"] == before["part001_a"]
+    assert len(after) == 181
+    for split in FRACTIONS:
+        assert abs(np.mean([s == split for s in data.splits_of]) - FRACTIONS[split]) < 0.1
+    assert split_of(source(root, file)) == after  # and written again
+
+
+def test_a_split_file_of_ones_own_is_obeyed(root, tmp_path):
+    file = tmp_path / "own.csv"
+    source(root, file)
+    text = file.read_text().replace("part003_a,part003,train", "part003_a,part003,val")
+    file.write_text(text.replace("part003_b,part003,train", "part003_b,part003,val"))
+    if "part003_c,part003,train" in file.read_text():
+        with pytest.raises(UserError, match=r"group part003: the split file tears it apart, see part003_c"):
+            source(root, file)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,split\na,train\n", r"must have the columns name, group, split, defects"),
+        ("name,group,split,defects\na,a,valid,\n", r"line 2: split=valid: must be one of train, val, test"),
+    ],
+)
+def test_a_wrong_split_file_is_named(root, tmp_path, content, message):
+    file = tmp_path / "own.csv"
+    file.write_text(content)
+    with pytest.raises(UserError, match=r"own\.csv.*" + message):
+        source(root, file)
+
+
+def test_a_defect_without_a_training_image_is_named(tmp_path):
+    root = write_set(tmp_path / "set", parts=9)
+    for path in (root / "masks" / "dent").iterdir():
+        path.unlink()
+    with pytest.raises(
+        UserError, match=r"data\.defects=dent: no training image holds it, 0 images do in all"
+    ):
+        source(root)
+
+
+# -- the cache
+
+
+def test_changed_files_make_another_cache_and_moved_ones_do_not(root, tmp_path):
+    first = open_data(source(root), tmp_path / "cache")
+    moved = Path(shutil.move(root, tmp_path / "elsewhere"))
+    assert open_data(source(moved), tmp_path / "cache").digest == first.digest
+    image = moved / "images" / "part000_a.png"
+    save(image, np.full((24, 24), 250, np.uint8))
+    changed = open_data(source(moved), tmp_path / "cache")
+    assert changed.digest != first.digest
+    split = next(s for s in changed.splits.values() if "part000_a" in s.names)
+    assert split.images[split.names.index("part000_a")].min() == 250
+
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from tests.test_own_data import source, open_data
+import sbp.data.cache as cache
+cache.FLUSH_EVERY = 8
+def slow(done, total):
+    print(done, flush=True)
+    time.sleep(0.02)
+open_data(source(Path(sys.argv[1])), sys.argv[2], slow)
+"""
+
+
+def test_a_killed_build_goes_on_where_it_was(root, tmp_path):
+    cache = tmp_path / "cache"
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILDER, str(root), str(cache)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if int(line) >= 60:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(cache.glob("masks-*"))  # nothing half is visible
+    done: list[int] = []
+    data = open_data(source(root), cache, lambda n, total: done.append(n))
+    assert 40 <= done[0] <= 61  # in all splits together; at most eight images were decoded again
+    fresh = open_data(source(root), tmp_path / "other")
+    for name in FRACTIONS:
+        np.testing.assert_array_equal(data.splits[name].images, fresh.splits[name].images)
+        np.testing.assert_array_equal(data.splits[name].masks, fresh.splits[name].masks)
+        np.testing.assert_array_equal(data.splits[name].labels, fresh.splits[name].labels)
+        assert data.splits[name].names == fresh.splits[name].names
+    assert not list(cache.glob(".*.part"))
+
+
+def _build(root: Path, cache: Path, decoded) -> None:
+    def count(done: int, total: int) -> None:
+        with decoded.get_lock():
+            decoded.value += 1
+        time.sleep(0.005)
+
+    open_data(source(root), cache, count)
+
+
+def test_jobs_that_start_together_decode_once(root, tmp_path):
+    context = multiprocessing.get_context("fork")
+    decoded = context.Value("i", 0)
+    jobs = [context.Process(target=_build, args=(root, tmp_path / "cache", decoded)) for _ in range(3)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(60)
+    assert [job.exitcode for job in jobs] == [0, 0, 0]
+    assert decoded.value == 90
+
+
+def test_a_bad_image_stops_before_training_or_is_skipped_and_listed(root, tmp_path, caplog):
+    bad = root / "images" / "part004_b.png"
+    bad.write_bytes(bad.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"part004_b\.png: is cut off or not a png file"):
+        open_data(source(root), tmp_path / "cache")
+    with caplog.at_level(logging.WARNING):
+        data = open_data(source(root, skip_bad=True), tmp_path / "cache")
+    names = [name for split in data.splits.values() for name in split.names]
+    assert len(names) == 89
+    assert "part004_b" not in names
+    assert any("skipped" in r.message and "part004_b.png" in r.message for r in caplog.records)
+    for split in data.splits.values():
+        assert len(split.images) == len(split.masks) == len(split.labels) == len(split.names)
+        assert (np.array(split.masks).any(axis=(1, 2)) == split.labels).all()
+        assert split.images.reshape(len(split), -1).max(axis=1).min() > 0  # no row that was never written
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("sbp.data.cache.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(UserError, match=r"the images need 0\.0 GB there, 0\.0 GB are free"):
+        open_data(source(root), tmp_path / "cache")
