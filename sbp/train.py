@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.fingerprint import code_version, fingerprint
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep, terminate_on_sigterm
 from sbp.sweep.remaining import remaining
+
+TRACEBACK = "traceback.txt"
 
 log = logging.getLogger("sbp")
 
@@ -100,7 +103,7 @@ def in_sweep() -> bool:
 def job(cfg: DictConfig) -> float:
     """Hydra's entry: one job. Returns the final mean mAP on the validation split, for sweepers.
 
-    A sweep goes on after a job that fails for a reason we know; the job leaves its line in its folder.
+    A sweep goes on after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
     terminate_on_sigterm()
     if in_worker():
@@ -118,12 +121,24 @@ def job(cfg: DictConfig) -> float:
         log.error("%s", error)
         if not in_sweep():
             sys.exit(2 if isinstance(error, UserError) else 3)
-        (folder / FAILURE).write_text(f"{HydraConfig.get().job.override_dirname}: {error}\n")
+        leave_failure(folder, str(error))
         return math.nan
     except (KeyboardInterrupt, SystemExit):
         if in_worker():
             leave_worker()
         raise
+    except Exception as error:
+        if not in_sweep():
+            raise
+        (folder / TRACEBACK).write_text(traceback.format_exc())
+        leave_failure(folder, f"{type(error).__name__}: {error} (see {folder / TRACEBACK})")
+        return math.nan
+
+
+def leave_failure(folder: Path, reason: str) -> None:
+    """What the sweep names at its end."""
+    line = " ".join(reason.split())
+    (folder / FAILURE).write_text(f"{HydraConfig.get().job.override_dirname}: {line}\n")
 
 
 def log_to_file_only() -> None:

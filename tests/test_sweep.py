@@ -129,6 +129,29 @@ def test_a_failing_job_does_not_stop_the_others_and_is_named_at_the_end(tmp_path
     assert parents_of(tmp_path)[0].info.status == "FAILED"
 
 
+def test_a_job_that_breaks_for_a_reason_nobody_foresaw_does_not_stop_the_others_either(tmp_path):
+    code = (
+        "import sys, sbp.build as build, sbp.train as train\n"
+        "real = build.build_loss\n"
+        "def broken(config):\n"
+        "    if config.name == 'focal': raise RuntimeError('out of luck')\n"
+        "    return real(config)\n"
+        "build.build_loss = broken\n"
+        "sys.argv = ['train', '-m', 'loss=focal,bce', 'scale=smoke']\n"
+        "train.main()\n"
+    )
+    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "sbp: 1 of 2 jobs failed" in done.stderr
+    assert "RuntimeError: out of luck (see " in done.stderr
+    (trace,) = tmp_path.glob("sweeps/*/*/*/traceback.txt")
+    assert "in broken" in trace.read_text()
+    assert [run.status for run in read_runs(open_store(None, tmp_path), "sbp")] == ["FINISHED"]
+
+
 # what makes two runs the same
 
 

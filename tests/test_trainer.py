@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from sbp.engine.budget import Budget, Ledger, ModelCost, learning_rate_factor
 from sbp.errors import TrainingDiverged
+from sbp.selection import EpochPlan
 from tests.conftest import make_trainer
 
 FIXED = ("scheduler=constant", "optimizer.lr=0.002", "augmentation=none")
@@ -234,3 +235,14 @@ def test_ledger_counts_in_baseline_epochs():
 )
 def test_learning_rate_follows_the_budget(name, progress, expected):
     assert learning_rate_factor(name, progress, warmup=0.1) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_only_image_of_an_epoch_comes_twice(toy_data):
+    """A deep layer shrinks it to one value per channel, of which BatchNorm cannot take the variance."""
+    trainer = make_trainer(toy_data, "model.encoder_depth=5", "model.decoder_channels=[16,16,8,8,8]")
+    trainer.sampler.plan = lambda epoch: EpochPlan(np.array([7]), 1 / 60)
+    record = next(trainer.epochs())
+    assert np.isfinite(record.metrics["train/loss"])
+    assert record.metrics["train/images"] == trainer.ledger.trained == 2
+    (batch,) = trainer.loader.epoch(0, np.array([7]))
+    assert batch.indices.tolist() == [7, 7]

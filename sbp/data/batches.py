@@ -44,8 +44,9 @@ class AugmentedImages(Dataset):
 class EpochBatches:
     """The batch sampler: set `plan` before each epoch. The last batch may be smaller.
 
-    A last batch of one image joins the one before it: BatchNorm cannot train on a single value per
-    channel, which some decoders pool an image down to.
+    A last batch of one image joins the one before it, and the only image of an epoch comes twice, each
+    time augmented anew: BatchNorm cannot train on a single value per channel, which deep layers shrink a
+    small image down to.
     """
 
     def __init__(self, batch_size: int):
@@ -54,7 +55,7 @@ class EpochBatches:
 
     def plan(self, epoch: int, indices: np.ndarray) -> None:
         """Use `indices`, in this order, for `epoch`."""
-        self.epoch, self.indices = epoch, indices
+        self.epoch, self.indices = epoch, np.repeat(indices, 2) if len(indices) == 1 else indices
 
     @property
     def bounds(self) -> list[tuple[int, int]]:
