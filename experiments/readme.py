@@ -69,10 +69,7 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
 
 
 def _estimate(rows: list[dict[str, str]], key: str) -> Estimate:
-    values = [float(row[key]) for row in rows if row.get(key)]
-    if not values:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    return Estimate(sum(values) / len(values), min(values), max(values), len(values))
+    return Estimate.of(float(row[key]) for row in rows if row.get(key))
 
 
 if __name__ == "__main__":

@@ -158,6 +158,20 @@ def test_a_seed_that_one_side_lacks_is_left_out():
     assert judge_part(rule, runs, NAMES).values == {1: pytest.approx(2.0)}
 
 
+@pytest.mark.parametrize(
+    ("above", "below", "verdict", "text"),
+    [
+        (0.0, 0.0, "undecided", "0 divided by 0"),
+        (0.2, 0.0, "not reproduced", "inf, 2 seeds"),
+        (0.0, 0.2, "reproduced", "0 [0, 0], 2 seeds"),
+    ],
+)
+def test_a_ratio_to_nothing_says_nothing(above, below, verdict, text):
+    rule = part(None, 0.5, right=Measure("other", "val/map"), compare="ratio")
+    result = judge_part(rule, {"arm": runs_of(above, above), "other": runs_of(below, below)}, NAMES)
+    assert (result.verdict, measured_text(result)) == (verdict, text)
+
+
 def test_wall_clock_claims_take_runs_that_were_alone():
     rule = part(0.0, None, left=measure("per_epoch", metric="time/work_s", alone=True))
     result = judge_part(rule, {"arm": runs_of(0.1, 0.2)}, NAMES)

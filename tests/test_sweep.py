@@ -19,7 +19,7 @@ from sbp.tracking.runs import read_runs
 from tests.conftest import ROOT, make_config, sbp
 
 SECTIONS = sorted(
-    p.stem for p in (ROOT / "conf/experiment").glob("*.yaml") if p.stem not in ("demo", "search")
+    p.stem for p in (ROOT / "conf/experiment").glob("*.yaml") if p.stem not in ("demo", "search", "leakage")
 )
 PARENT = "mlflow.parentRunId"
 

@@ -99,9 +99,11 @@ def judge_part(part: Part, runs: Runs, names: Mapping[str, str]) -> PartResult:
     """One rule's verdict: where the 95 % interval of the mean over seeds lies. reproduced: inside the
     region; not reproduced: outside; undecided: across its edge, or fewer than two seeds."""
     part = _named(part, names)
-    values = part_values(part, runs)
-    if not values:
-        return PartResult(part, {}, math.nan, (math.nan, math.nan), "missing", _missing(part, runs))
+    found = part_values(part, runs)
+    values = {seed: value for seed, value in found.items() if not math.isnan(value)}
+    if not values:  # 0 divided by 0 was measured, but says nothing
+        verdict: Verdict = "undecided" if found else "missing"
+        return PartResult(part, {}, math.nan, (math.nan, math.nan), verdict, _missing(part, runs))
     numbers = list(values.values())
     mean, interval = mean_interval(numbers, logarithmic=part.compare == "ratio")
     return PartResult(part, values, mean, interval, _verdict(numbers, interval, part.low, part.high))
@@ -119,20 +121,28 @@ def _named(part: Part, names: Mapping[str, str]) -> Part:
 
 
 def part_values(part: Part, runs: Runs) -> dict[int, float]:
-    """The compared number by seed, for seeds that have every run it needs; NaN is left out."""
+    """The compared number by seed, for seeds that have every run and metric it needs; NaN for 0 / 0."""
     left, right = part.left, part.right
     values = {}
     for seed, run in sorted(_members(left, runs).items()):
         if right is None:
-            values[seed] = measure_run(run, left)
+            a, value = (measure_run(run, left),) * 2
+            b = 0.0
         elif other := _members(right, runs).get(seed):
             a, b = measure_pair(run, other, left, right)
-            values[seed] = a - b if part.compare == "difference" else _ratio(a, b)
-    return {seed: value for seed, value in values.items() if not math.isnan(value)}
+            value = a - b if part.compare == "difference" else _ratio(a, b)
+        else:
+            continue
+        if not math.isnan(a) and not math.isnan(b):
+            values[seed] = value
+    return values
 
 
 def _ratio(a: float, b: float) -> float:
-    return a / b if b > 0 and a >= 0 else math.nan
+    """a / b of numbers that cannot be negative; infinite for b = 0, NaN where that says nothing."""
+    if b > 0:
+        return a / b
+    return math.inf if a > 0 and b == 0 else math.nan
 
 
 def _members(measure: Measure, runs: Runs) -> dict[int, RunSeries]:
@@ -206,9 +216,11 @@ def _region(part: Part) -> str:
 
 def measured_text(result: PartResult) -> str:
     """The mean with its interval and the number of seeds: "0.182 [0.121, 0.243], 3 seeds"."""
-    if not result.values:
+    if result.verdict == "missing":
         runs = f": no run of {', '.join(result.missing)}" if result.missing else ""
         return f"not measured{runs}"
+    if not result.values:
+        return "0 divided by 0"
     seeds = f"{len(result.values)} seed{'s' if len(result.values) > 1 else ''}"
     low, high = result.interval
     interval = "" if math.isnan(low) else f" [{low:.3g}, {high:.3g}]"

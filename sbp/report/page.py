@@ -1,7 +1,7 @@
 """What a report is made of: plain data, written as HTML and as Markdown."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 VERDICTS = ("reproduced", "not reproduced", "undecided", "missing")
@@ -27,6 +27,14 @@ class Estimate:
     low: float
     high: float
     seeds: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Estimate":
+        """Over the values that are finite; NaN if none is."""
+        known = [float(value) for value in values if math.isfinite(value)]
+        if not known:
+            return cls(math.nan, math.nan, math.nan, 0)
+        return cls(sum(known) / len(known), min(known), max(known), len(known))
 
     def __str__(self) -> str:
         if math.isnan(self.mean):

@@ -149,25 +149,18 @@ def results_table(arms: Arms, labels: Mapping[str, str]) -> Table:
             [
                 labels[arm],
                 str(len(runs)),
-                _estimate([len(run.values("train/loss")) for run in runs]),
-                _estimate([run.last("cost/baseline_epochs") for run in runs]),
-                _estimate([epoch_s(run) for run in runs]),
-                _estimate([float(np.mean(run.values("train/kept_fraction"))) for run in runs]),
-                _estimate([run.last("val/map") for run in runs]),
-                _estimate([run.last("test/map") for run in runs]),
-                *(_estimate([run.last(f"test/map/{d}") for run in runs]) for d in defects),
+                Estimate.of([len(run.values("train/loss")) for run in runs]),
+                Estimate.of([run.last("cost/baseline_epochs") for run in runs]),
+                Estimate.of([epoch_s(run) for run in runs]),
+                Estimate.of([float(np.mean(run.values("train/kept_fraction"))) for run in runs]),
+                Estimate.of([run.last("val/map") for run in runs]),
+                Estimate.of([run.last("test/map") for run in runs]),
+                *(Estimate.of([run.last(f"test/map/{d}") for run in runs]) for d in defects),
             ]
         )
     caption = "Mean and range over seeds at the end of the run. Compute in baseline epochs; seconds of runs "
     caption += "that did not have the machine to themselves are no measure of speed."
     return Table(columns + [f"test {defect}" for defect in defects], rows, caption)
-
-
-def _estimate(values: Sequence[float]) -> Estimate:
-    known = [float(v) for v in values if np.isfinite(v)]
-    if not known:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    return Estimate(float(np.mean(known)), min(known), max(known), len(known))
 
 
 def report_page(study: Study, sections: Sequence[Section], renderer: Renderer | None = None) -> ReportPage:
