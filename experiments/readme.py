@@ -1,16 +1,18 @@
-"""`make readme`: the README's tables, from the recorded results of the sections."""
+"""Part of `make record`: the README's tables and pictures, from the recorded results and the report."""
 
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.reproduce import SECTIONS
-from sbp.conf_path import experiments_dir
+from sbp.conf_path import experiments_dir, output_root
 from sbp.report.markdown import claims_table, replace_between
-from sbp.report.page import ClaimRow, Estimate
+from sbp.report.page import ClaimRow, Estimate, tally
 from sbp.report.record import read_rows
 from sbp.report.study import ORDER
 
+PICTURES = ("two-defects-2-curves", "efficiency-1-bars")
 README = Path(experiments_dir()).parent / "README.md"
 COLUMNS = {
     "epochs": "epochs",
@@ -23,9 +25,23 @@ COLUMNS = {
 
 def main(path: Path = README) -> None:
     """Rewrite what stands between the markers `claims` and `results`."""
-    text = replace_between(path.read_text(encoding="utf-8"), "claims", claims_table(recorded_claims()))
+    text = replace_between(path.read_text(encoding="utf-8"), "claims", claims())
     path.write_text(replace_between(text, "results", results_table(recorded_runs())), encoding="utf-8")
+    copy_pictures(Path(output_root()) / "report" / "cpu" / "figures", path.parent / "docs" / "images")
     print(f"{path}: tables of {len(recorded_claims())} claims and {len(recorded_runs())} runs")
+
+
+def claims() -> str:
+    """How many claims have which verdict, and the table."""
+    found = recorded_claims()
+    return f"{tally(found)}\n\n{claims_table(found)}"
+
+
+def copy_pictures(figures: Path, images: Path) -> None:
+    """The report's figures that the documents show, if there is a report."""
+    for name in PICTURES:
+        if (figures / f"{name}.png").is_file():
+            shutil.copyfile(figures / f"{name}.png", images / f"{name}.png")
 
 
 def recorded_claims() -> list[ClaimRow]:
