@@ -14,13 +14,18 @@ import cv2
 import numpy as np
 import pytest
 
+from sbp.conf_path import register_resolvers
+from sbp.config import register_schemas
 from sbp.data.arrays import open_data
 from sbp.data.decode import read_image, read_mask
 from sbp.data.layouts.masks import list_masks
 from sbp.data.listed_source import ListedSource, Reading, Splitting
 from sbp.data.split_file import read_split_file
 from sbp.errors import UserError
-from tests.conftest import ROOT
+from sbp.preflight import check_overrides
+from sbp.tracking import open_store
+from sbp.tracking.runs import read_runs
+from tests.conftest import ROOT, sbp
 
 FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
@@ -183,14 +188,18 @@ def test_the_split_stays_when_images_are_added_and_is_kept_in_a_file(root, tmp_p
     assert split_of(source(root, file)) == after  # and written again
 
 
-def test_a_split_file_of_ones_own_is_obeyed(root, tmp_path):
+def test_a_split_file_of_ones_own_is_obeyed_unless_it_tears_a_group_apart(root, tmp_path):
     file = tmp_path / "own.csv"
     source(root, file)
-    text = file.read_text().replace("part003_a,part003,train", "part003_a,part003,val")
-    file.write_text(text.replace("part003_b,part003,train", "part003_b,part003,val"))
-    if "part003_c,part003,train" in file.read_text():
-        with pytest.raises(UserError, match=r"group part003: the split file tears it apart, see part003_c"):
-            source(root, file)
+    lines = file.read_text().splitlines()
+    part = next(line.split(",")[1] for line in lines[1:] if ",train," in line and line.endswith(","))
+    moved = [line.replace(",train,", ",val,") if f",{part}," in line else line for line in lines]
+    file.write_text("\n".join(moved) + "\n")
+    assert {split for name, split in split_of(source(root, file)).items() if name.startswith(part)} == {"val"}
+    torn = [line.replace(",val,", ",train,") if line.startswith(f"{part}_c") else line for line in moved]
+    file.write_text("\n".join(torn) + "\n")
+    with pytest.raises(UserError, match=f"group {part}: the split file tears it apart, see {part}_c"):
+        source(root, file)
 
 
 @pytest.mark.parametrize(
@@ -311,3 +320,46 @@ def test_a_disk_without_room_is_said_before_anything_is_written(root, tmp_path, 
     monkeypatch.setattr("sbp.data.cache.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(UserError, match=r"the images need 0\.0 GB there, 0\.0 GB are free"):
         open_data(source(root), tmp_path / "cache")
+
+
+def test_twenty_own_images_train_with_one_command_and_keep_their_split(tmp_path):
+    root = tmp_path / "meine Teile"
+    for part in range(20):
+        image = np.random.default_rng(part).integers(60, 120, (40, 50)).astype(np.uint8)
+        if part % 3 == 0:
+            mask = np.zeros((40, 50), np.uint8)
+            mask[10:20, 10:30] = 255
+            image[mask > 0] += 100
+            save(root / "masks" / "scratch" / f"part{part}.png", mask)
+        save(root / "images" / f"part{part}.png", image)
+    overrides = ("data=masks", f"data.root={root}", "data.defects=[scratch]", "scale=smoke")
+    done = sbp(*overrides, output=tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    (run,) = read_runs(open_store(None, tmp_path / "out"), "sbp")
+    assert run.status == "FINISHED"
+    assert run.defects == ["scratch"]
+    assert np.isfinite(run.last("val/map/scratch"))
+    (file,) = (tmp_path / "out" / "splits").glob("masks-*.csv")
+    assert {row["split"] for row in read_split_file(file).values()} == set(FRACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.defects=[]", "data.defects is empty: must name at least one defect"),
+        ("data.fit=crop", "data.fit=crop: must be one of resize, pad"),
+        ("data.on_bad=maybe", "data.on_bad=maybe: must be one of stop, skip"),
+        ("data.split_by=part", "data.split_by=part: must be one of group, image"),
+        ("data.channels=2", r"data.channels=2: must be 1 \(grey\) or 3 \(colour\)"),
+        ("data.threshold=255", "data.threshold=255: must be between 0 and 254"),
+        ("data.group='('", r"data.group=\(: is no regular expression"),
+        ("data.white_level=0", "data.white_level=0: must be at least 1"),
+        ("data.rare=[dent]", "data.rare=dent: must be one of scratch"),
+    ],
+)
+def test_a_wrong_key_is_one_line_before_any_file_is_read(override, message):
+    register_schemas()
+    register_resolvers()
+    with pytest.raises(UserError, match=message) as error:
+        check_overrides(["data=masks", "data.root=nowhere", "data.defects=[scratch]", override])
+    assert "\n" not in str(error.value)
