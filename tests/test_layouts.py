@@ -455,7 +455,7 @@ def test_mvtec_ad_has_no_official_split_and_a_mask_for_every_defective_image(tmp
     assert sorted(names(listing)) == [
         "test/broken/000", "test/broken/001", "test/good/000", "train/good/000", "train/good/001"
     ]  # fmt: skip
-    assert not listing.official
+    assert all(item.split is None for item in listing.items)
     assert read(listing, "test/broken/001")[1].any()
     with refused(r"data\.defects=rust: must be any of broken, dirt"):
         list_mvtec_ad(str(tmp_path), ["rust"], category="bottle")

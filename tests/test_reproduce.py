@@ -9,7 +9,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -144,11 +146,21 @@ def test_a_section_alone_can_be_reported_elsewhere(grid, tmp_path):
 def test_a_missing_run_is_shown_as_missing(grid, tmp_path, monkeypatch):
     study = read_study(str(grid[0]), "smoke")
     gone = {arm: runs for arm, runs in study.anywhere.items() if arm != "random_b2"}
-    thinner = type(study)(study.scale, study.by_section, gone, study.runs)
+    thinner = type(study)(study.scale, gone, study.runs)
     (page,) = [s for s in report_page(thinner, sections_of(study)).sections if s.name == "selectivity"]
     assert len(page.missing) == 1
     assert page.missing[0].endswith("seed 0")
     assert len(page.pictures) == len(next(s for s in sections_of(study) if s.name == "selectivity").figures)
+
+
+def test_runs_on_other_data_and_of_other_experiments_do_not_mix_in(grid):
+    runs = finished(grid[0])
+    stranger = replace(runs[-1], run_id="x", tags={"section.leakage": "None"})
+    older = replace(runs[0], run_id="y", params={**runs[0].params, "data": "magnetic_tile", "seed": "7"})
+    with patch("sbp.report.study.read_runs", lambda *_: [older, *runs, stranger]):
+        study = read_study(str(grid[0]), "smoke")
+    assert {run.run_id for run in study.runs} == {run.run_id for run in runs}
+    assert not any(7 in members for members in study.anywhere.values())
 
 
 def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, tmp_path, monkeypatch):

@@ -25,12 +25,6 @@ class Item:
     split: str | None = None
     filed: tuple[str, ...] | None = None
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The image and every file that marks something in it."""
-        paths = (mark.path for marks in self.marks.values() for mark in marks)
-        return tuple(dict.fromkeys([self.image, *(path for path in paths if path is not None)]))
-
 
 @dataclass(frozen=True)
 class Listing:
@@ -40,8 +34,3 @@ class Listing:
     root: Path
     defects: tuple[str, ...]
     items: Sequence[Item]
-
-    @property
-    def official(self) -> bool:
-        """Whether the set comes with splits of its own."""
-        return any(item.split is not None for item in self.items)

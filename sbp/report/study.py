@@ -37,22 +37,22 @@ Arms = dict[str, dict[int, RecordedRun]]
 
 @dataclass(frozen=True)
 class Study:
-    """Finished runs of one scale. by_section: section -> arm -> seed -> run, the newest of each;
-    anywhere: the same over all sections."""
+    """Finished runs of one scale. anywhere: arm -> seed -> run, the newest of each, over all sections."""
 
     scale: str
-    by_section: Mapping[str, Arms]
     anywhere: Arms
     runs: Sequence[RecordedRun]
 
 
 def read_study(output_root: str, scale: str | None, uri: str | None = None, name: str = "sbp") -> Study:
-    """Read the finished runs of all sections from MLflow. scale: None takes that of the newest run.
+    """Read the finished runs of all sections from MLflow. scale: None takes that of the newest run. Runs on
+    other data than the newest one's are left out: their defects have other names.
 
     Raises UserError if there are none.
     """
     runs = read_runs(open_store(uri, output_root), name, "attributes.status = 'FINISHED'")
-    members = [run for run in runs if any(key.startswith("section.") for key in run.tags)]
+    tags = {f"section.{section}" for section in ORDER}
+    members = [run for run in runs if tags & set(run.tags)]
     if scale is None and members:
         scale = members[-1].params["scale"]
     members = [run for run in members if run.params["scale"] == scale]
@@ -61,14 +61,12 @@ def read_study(output_root: str, scale: str | None, uri: str | None = None, name
             f"no finished runs of an experiment{f' at scale={scale}' if scale else ''} in {output_root}: "
             "make reproduce trains them"
         )
-    by_section: dict[str, Arms] = {}
+    members = [run for run in members if run.params["data"] == members[-1].params["data"]]
     anywhere: Arms = {}
     for run in members:  # oldest first, so that the newest stays
-        for key, arm in run.tags.items():
-            if key.startswith("section."):
-                for arms in (by_section.setdefault(key.removeprefix("section."), {}), anywhere):
-                    arms.setdefault(arm, {})[run.seed] = run
-    return Study(scale or "", by_section, anywhere, members)
+        for key in tags & set(run.tags):
+            anywhere.setdefault(run.tags[key], {})[run.seed] = run
+    return Study(scale or "", anywhere, members)
 
 
 def sections_of(study: Study, wanted: Sequence[str] | None = None) -> list[Section]:
