@@ -13,11 +13,11 @@ from sbp.build_data import open_cached
 from sbp.config import Config, register_schemas, validated
 from sbp.data.arrays import Split
 from sbp.data.batches import plain_batches
+from sbp.data.decode import SUFFIXES, read_image
+from sbp.data.fitting import Fitting
 from sbp.engine.checkpoint import Checkpoint, load_checkpoint
 from sbp.engine.device import Compute, evaluating
 from sbp.errors import UserError
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def config_of(checkpoint: Checkpoint) -> Config:
@@ -47,22 +47,12 @@ def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, 
     return compute.place(model).eval(), compute, checkpoint, config
 
 
-def read_image(path: Path, channels: int) -> np.ndarray:
-    """An image file as (H, W, C) uint8, grey or RGB; raises UserError if it cannot be read."""
-    raw = np.fromfile(path, dtype=np.uint8)
-    flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
-    image = cv2.imdecode(raw, flag) if raw.size else None
-    if image is None:
-        raise UserError(f"{path}: not a readable image")
-    return image[:, :, None] if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not paths:
-        raise UserError(f"{folder}: no images in it ({', '.join(IMAGE_SUFFIXES)})")
+        raise UserError(f"{folder}: no images in it ({', '.join(SUFFIXES)})")
     return paths
 
 
@@ -82,15 +72,14 @@ def predict_folder(
     out = Path(out)
     for name in [*(f"masks/{defect}" for defect in about.defects), "overlays"]:
         (out / name).mkdir(parents=True, exist_ok=True)
-    size = config.data.image_size
+    size, white_level = config.data.image_size, getattr(config.data, "white_level", None)
+    fitting = Fitting(size, size, getattr(config.data, "fit", "resize"))
     for path in paths:
-        image = read_image(path, config.data.channels)
-        small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).reshape(size, size, -1)
+        image = read_image(path, config.data.channels, white_level)
         with evaluating(model):
-            logits = model(compute.inputs(torch.from_numpy(small)[None]))
+            logits = model(compute.inputs(torch.from_numpy(fitting.image(image))[None]))
         probability = logits.sigmoid()[0].permute(1, 2, 0).float().cpu().numpy()
-        height, width = image.shape[:2]
-        full = cv2.resize(probability, (width, height)).reshape(height, width, -1)
+        full = fitting.restored(probability, image.shape[:2])
         masks = full > threshold
         for d, defect in enumerate(about.defects):
             _write(out / "masks" / defect / f"{path.stem}.png", masks[:, :, d].astype(np.uint8) * 255)

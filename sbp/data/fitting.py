@@ -1,5 +1,7 @@
 """From images of any size to the model's: stretched, or in their own shape with a filled border."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -22,24 +24,32 @@ class Fitting:
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """(h, w, C) uint8 to (height, width, C) uint8."""
-        height, width = self._shape(image)
+        height, width = self._shape(image.shape)
         # Border pixels, not a mirror image: that would show defects again where none is marked.
         fitted = self._padded(resized(image, height, width), cv2.BORDER_REPLICATE)
         return fitted.reshape(self.height, self.width, -1)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """(h, w) bool to (height, width) uint8 in {0, 1}; a defect never vanishes."""
-        height, width = self._shape(mask)
+        height, width = self._shape(mask.shape)
         coverage = resized(mask.astype(np.float32), height, width)
         # A defect smaller than that keeps the pixel that it covers most.
         marked = coverage >= min(MIN_COVERAGE, float(coverage.max())) if mask.any() else coverage > 0
         return self._padded(marked.astype(np.uint8), cv2.BORDER_CONSTANT)
 
-    def _shape(self, image: np.ndarray) -> tuple[int, int]:
+    def restored(self, values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """The way back, for predictions: (height, width, D) float to (h, w, D), shape (h, w) being that of
+        the image before `image`."""
+        height, width = self._shape(shape)
+        top, left = (self.height - height) // 2, (self.width - width) // 2
+        part = np.ascontiguousarray(values[top : top + height, left : left + width])
+        return cv2.resize(part, (shape[1], shape[0])).reshape(shape[0], shape[1], -1)
+
+    def _shape(self, shape: Sequence[int]) -> tuple[int, int]:
         if self.fit == "resize":
             return self.height, self.width
-        scale = min(self.height / image.shape[0], self.width / image.shape[1])
-        return max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
+        scale = min(self.height / shape[0], self.width / shape[1])
+        return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
     def _padded(self, image: np.ndarray, border: int) -> np.ndarray:
         tall, wide = self.height - image.shape[0], self.width - image.shape[1]
