@@ -12,7 +12,7 @@ import pytest
 from sbp.errors import UserError
 from sbp.preflight import check_overrides
 from sbp.sweep.board import FOLDER_VARIABLE, BoardReporter, State, board, line, read_state
-from sbp.sweep.fingerprint import fingerprint
+from sbp.sweep.fingerprint import content_of, fingerprint
 from sbp.sweep.remaining import remaining
 from sbp.tracking import open_store
 from sbp.tracking.runs import read_runs
@@ -176,6 +176,21 @@ def test_names_folders_and_threads_do_not_make_another_run():
 )
 def test_whatever_changes_a_result_makes_another_run(override):
     assert fingerprint(make_config(override)) != fingerprint(make_config())
+
+
+def test_changed_images_make_another_run_and_moved_ones_do_not(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "image.png").write_bytes(b"1")
+
+    def of(folder: str) -> str:
+        return fingerprint(make_config("data=masks", "data.defects=[x]", f"data.root={tmp_path / folder}"))
+
+    before = of("a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert of("b") == before
+    (tmp_path / "b" / "new.png").write_bytes(b"2")
+    content_of.cache_clear()  # it is read once per process
+    assert of("b") != before
 
 
 def test_remaining_jobs_count_a_shared_run_once_and_respect_the_machine_alone():

@@ -1,11 +1,13 @@
 """What makes two runs the same run: everything in the config and the code that can change a result."""
 
+import contextlib
 import hashlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 
-from sbp.config import Config, flattened
+from sbp.config import Config, DiskData, flattened
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # Figures, reports and the command line can change without making a recorded run another one.
@@ -25,15 +27,32 @@ NOT_RESULTS = {
 def fingerprint(config: Config) -> str:
     """16 hex digits, equal for configs that train the same run with the present code.
 
-    Names, folders, tracking, tags and the number of threads do not count.
+    Names, folders, tracking, tags and the number of threads do not count. Images on disk count by their
+    content, not by their place.
     """
     values = {
         key: value
         for key, value in flattened(config).items()
         if key not in NOT_RESULTS and not key.startswith(("tags", "tracking."))
     }
+    if isinstance(config.data, DiskData) and config.data.root:
+        values["data.root"] = content_of(config.data.root)
     text = json.dumps([code_version(), values], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def content_of(root: str) -> str:
+    """12 hex digits of the names, sizes and times of change of all files below a folder."""
+    digest, top = hashlib.sha256(), Path(root).expanduser()
+    for folder, folders, files in os.walk(top):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(folder, name)
+            with contextlib.suppress(OSError):  # what cannot be read is named when the images are
+                about = path.stat()
+                digest.update(f"{path.relative_to(top)} {about.st_size} {about.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:12]
 
 
 @cache
