@@ -209,6 +209,11 @@ def test_a_mistake_is_one_line_before_anything_runs(arguments, line):
     assert "\n" not in str(error.value)
 
 
+def test_a_report_of_a_section_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(UserError, match="section two_defect: must be one of preliminary_study, "):
+        write_report(str(tmp_path), "smoke", sections=["two_defect"])
+
+
 def test_a_report_of_nothing_says_how_to_get_something(tmp_path):
     with pytest.raises(
         UserError, match=r"no finished runs of an experiment at scale=cpu in .*make reproduce"

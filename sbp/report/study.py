@@ -70,9 +70,17 @@ def read_study(output_root: str, scale: str | None, uri: str | None = None, name
 
 
 def sections_of(study: Study, wanted: Sequence[str] | None = None) -> list[Section]:
-    """The sections to report, in the blog's order: those asked for, or all."""
+    """The sections to report, in the blog's order: those asked for, or all. Raises UserError for another."""
+    check_sections(wanted)
     names = [name for name in ORDER if wanted is None or name in wanted]
     return [load_section(Path(experiments_dir()) / name / "claims.yaml") for name in names]
+
+
+def check_sections(wanted: Sequence[str] | None) -> None:
+    """Raise UserError for a section that there is not."""
+    for name in wanted or ():
+        if name not in ORDER:
+            raise UserError(f"section {name}: must be one of {', '.join(ORDER)}")
 
 
 def judged(section: Section, study: Study) -> list[ClaimResult]:
@@ -233,6 +241,7 @@ def write_report(
 
     out: folder, by default report/<scale> in the output folder.
     """
+    check_sections(sections)
     with Renderer(processes=min(4, os.cpu_count() or 1)) as renderer:
         study = read_study(output_root, scale, uri)
         page = report_page(study, sections_of(study, sections), renderer)
