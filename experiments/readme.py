@@ -25,22 +25,18 @@ COLUMNS = {
 
 def main(path: Path = README) -> None:
     """Rewrite what stands between the markers `claims` and `results`."""
-    text = replace_between(path.read_text(encoding="utf-8"), "claims", claims())
+    text = replace_between(path.read_text(encoding="utf-8"), "claims", claims_table(recorded_claims()))
+    text = replace_between(text, "tally", f"**{tally(recorded_claims())}.**")
     path.write_text(replace_between(text, "results", results_table(recorded_runs())), encoding="utf-8")
     copy_pictures(Path(output_root()) / "report" / "cpu" / "figures", path.parent / "docs" / "images")
     print(f"{path}: tables of {len(recorded_claims())} claims and {len(recorded_runs())} runs")
-
-
-def claims() -> str:
-    """How many claims have which verdict, and the table."""
-    found = recorded_claims()
-    return f"{tally(found)}\n\n{claims_table(found)}"
 
 
 def copy_pictures(figures: Path, images: Path) -> None:
     """The report's figures that the documents show, if there is a report."""
     for name in PICTURES:
         if (figures / f"{name}.png").is_file():
+            images.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(figures / f"{name}.png", images / f"{name}.png")
 
 

@@ -184,7 +184,7 @@ def test_the_readmes_tables_come_from_the_recorded_files(grid, tmp_path, monkeyp
     for path in write_record(str(grid[0]), "smoke"):
         path.rename(path.with_name(path.name.replace("_smoke", "")))
     document = tmp_path / "README.md"
-    empty = "".join(f"<!-- {m}:start -->\n<!-- {m}:end -->\n" for m in ("claims", "results"))
+    empty = "".join(f"<!-- {m}:start -->\n<!-- {m}:end -->\n" for m in ("claims", "tally", "results"))
     document.write_text("before\n" + empty + "after\n")
     readme.main(document)
     text = document.read_text()
