@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,24 @@ def test_a_job_that_breaks_for_a_reason_nobody_foresaw_does_not_stop_the_others_
     assert [run.status for run in read_runs(open_store(None, tmp_path), "sbp")] == ["FINISHED"]
 
 
+@pytest.mark.parametrize(("gone", "code"), [(True, 143), (False, 0)])
+def test_a_worker_whose_sweep_is_gone_before_its_first_job_ends_at_once(gone, code):
+    """It would otherwise take whoever inherited it for its parent, and train on for nobody."""
+    script = (
+        "import sys, time\n"
+        "from sbp.sweep.processes import stop_with_the_sweep, terminate_on_sigterm\n"
+        "terminate_on_sigterm()\n"
+        "stop_with_the_sweep(0.1)\n"
+        "time.sleep(2)\n"
+    )
+    owner = "999999999" if gone else str(os.getpid())
+    environment = {**os.environ, "SBP_SWEEP_PID": owner}
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, timeout=60)
+    assert done.returncode == code
+    assert not gone or time.monotonic() - started < 30
+
+
 # what makes two runs the same
 
 
@@ -285,6 +304,7 @@ def test_a_board_inside_another_draws_nothing_of_its_own():
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from sbp.tracking import experiment_id, open_store
 from sbp.tracking.mlflow_tracker import MlflowTracker

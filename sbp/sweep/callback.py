@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sbp.sweep.fingerprint import code_version
+from sbp.sweep.processes import announce_sweep
 
 FAILURE = "failure.txt"
 """A job that fails leaves its line in this file of its folder."""
@@ -30,6 +31,7 @@ class SweepParent(Callback):
         self.parent: str | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        announce_sweep()
         tracking = config.tracking
         if tracking.name == "none":
             return

@@ -8,6 +8,7 @@ import threading
 import time
 from types import FrameType
 
+SWEEP_VARIABLE = "SBP_SWEEP_PID"
 _watching = False
 
 
@@ -26,13 +27,19 @@ def terminate_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, stop)
 
 
+def announce_sweep() -> None:
+    """Tell the workers to come which process they work for."""
+    os.environ[SWEEP_VARIABLE] = str(os.getpid())
+
+
 def stop_with_the_sweep(interval_s: float = 1.0) -> None:
-    """Terminate this worker when the process that started it is gone, even if that was killed outright."""
+    """Terminate this worker when the process that started it is gone, even if that was killed outright, and
+    even if it was gone before this worker came to its first job."""
     global _watching
     if _watching:
         return
     _watching = True
-    parent = os.getppid()
+    parent = int(os.environ.get(SWEEP_VARIABLE) or os.getppid())
 
     def watch() -> None:
         while os.getppid() == parent:
