@@ -9,6 +9,8 @@ import time
 from types import FrameType
 
 SWEEP_VARIABLE = "SBP_SWEEP_PID"
+GRACE_S = 20.0
+"""What a worker has to close its run after SIGTERM."""
 _watching = False
 
 
@@ -45,6 +47,8 @@ def stop_with_the_sweep(interval_s: float = 1.0) -> None:
         while os.getppid() == parent:
             time.sleep(interval_s)
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        leave_worker()  # whatever it hangs on
 
     threading.Thread(target=watch, daemon=True, name="stop-with-the-sweep").start()
 
