@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -9,13 +10,13 @@ import torch
 from torch import nn
 
 from sbp import config as c
+from sbp.build_tiles import image_cost, images_at_once, training_tiles, whole_images
 from sbp.data.arrays import DataSet
 from sbp.data.augmentation import Augmentation
 from sbp.data.batches import TrainLoader
 from sbp.engine.budget import Budget, Ledger
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator
-from sbp.engine.flops import count_flops
 from sbp.engine.gradients import GradientProbe
 from sbp.engine.losses import Bce, DiceBce, Focal, SegmentationLoss
 from sbp.engine.progress import Progress
@@ -169,13 +170,15 @@ def build_optimizer(config: c.OptimizerConfig, model: nn.Module) -> torch.optim.
     return torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
 
 
-def build_evaluator(config: c.Config, defects: tuple[str, ...] | list[str], compute: Compute) -> Evaluator:
-    """How splits are measured."""
+def build_evaluator(
+    config: c.Config, defects: Sequence[str], compute: Compute, shape: tuple[int, int]
+) -> Evaluator:
+    """How splits are measured. shape: height and width of the data set's images."""
     return Evaluator(
         defects,
         build_loss(config.loss),
         compute,
-        config.evaluation.batch_size,
+        images_at_once(config, config.evaluation.batch_size, shape),
         config.trainer.precision,
         config.evaluation.threshold,
         config.evaluation.min_area,
@@ -206,16 +209,17 @@ def build_probe(
 
 def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: Progress) -> Trainer:
     """Everything a run needs, wired together; `model` is moved to the device."""
-    cost = count_flops(model, config.data.channels, config.data.image_size, config.scoring.scale_factor)
+    cost = image_cost(config, model, data.train.image_shape)
     compute = Compute(config.trainer.device, config.trainer.channels_last, data.mean, data.std)
     model = compute.place(model)
+    whole = whole_images(config, model, compute)
     loss = build_loss(config.loss)
     scorer = Scorer(
-        model,
+        whole,
         loss,
         build_aggregations(config.aggregation),
         compute,
-        config.scoring.batch_size,
+        images_at_once(config, config.scoring.batch_size, data.train.image_shape),
         config.scoring.precision,
         config.scoring.scale_factor,
         config.seed,
@@ -227,10 +231,12 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         loss=loss,
         optimizer=build_optimizer(config.optimizer, model),
         data=data,
-        loader=TrainLoader(data.train, augmentation, trainer.batch_size, trainer.workers),
+        loader=TrainLoader(
+            data.train, augmentation, trainer.batch_size, trainer.workers, training_tiles(config, data)
+        ),
         sampler=build_sampler(config, data, scorer.schemes),
         scorer=scorer,
-        evaluator=build_evaluator(config, data.defects, compute),
+        evaluator=build_evaluator(config, data.defects, compute, data.train.image_shape),
         budget=Budget(config.budget.epochs, config.budget.compute, config.budget.time_s),
         ledger=Ledger(len(data.train), cost),
         compute=compute,
@@ -243,4 +249,5 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         probe=build_probe(config, model, loss, compute),
         probe_every=max(config.gradients.every, 1),
         progress=progress,
+        whole=whole,
     )

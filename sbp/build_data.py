@@ -85,6 +85,8 @@ NOT_SPLIT = {
     "common",
     "rare",
     "fit",
+    "tile_overlap",
+    "cache",
     "white_level",
     "on_bad",
     "split_file",
@@ -108,7 +110,8 @@ def cache_root(config: c.Config) -> Path:
 def open_cached(config: c.Config) -> DataSet:
     """The config's data set, decoded into the cache first if it is not there yet."""
     reporter = CacheReporter(config.data.name)
-    return open_data(build_source(config.data, config.output_root), cache_root(config), reporter)
+    cache = config.data.cache if isinstance(config.data, c.DiskData) else "disk"
+    return open_data(build_source(config.data, config.output_root), cache_root(config), reporter, cache)
 
 
 class CacheReporter:

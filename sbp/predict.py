@@ -1,6 +1,6 @@
 """Using a trained model: masks and overlays for a folder of images, metrics of a split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -10,6 +10,7 @@ from torch import nn
 
 from sbp import build
 from sbp.build_data import open_cached
+from sbp.build_tiles import images_at_once, tiled, whole_images
 from sbp.config import Config, register_schemas, validated
 from sbp.data.arrays import Split
 from sbp.data.batches import plain_batches
@@ -37,14 +38,14 @@ def config_of(checkpoint: Checkpoint) -> Config:
 
 
 def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, Checkpoint, Config]:
-    """Model in eval mode, its input pipeline, the checkpoint and its config."""
+    """Model of whole images in eval mode, its input pipeline, the checkpoint and its config."""
     checkpoint = load_checkpoint(path, device)
     config = config_of(checkpoint)
     config.model.encoder_weights = None  # they come with the checkpoint
     model = build.build_model(config.model, config.data.channels, len(checkpoint.defects))
     model.load_state_dict(checkpoint.weights)
     compute = Compute(device, config.trainer.channels_last, checkpoint.mean, checkpoint.std)
-    return compute.place(model).eval(), compute, checkpoint, config
+    return whole_images(config, compute.place(model), compute).eval(), compute, checkpoint, config
 
 
 def _images(folder: Path) -> list[Path]:
@@ -72,10 +73,10 @@ def predict_folder(
     out = Path(out)
     for name in [*(f"masks/{defect}" for defect in about.defects), "overlays"]:
         (out / name).mkdir(parents=True, exist_ok=True)
-    size, white_level = config.data.image_size, getattr(config.data, "white_level", None)
-    fitting = Fitting(size, size, getattr(config.data, "fit", "resize"))
+    white_level = getattr(config.data, "white_level", None)
     for path in paths:
         image = read_image(path, config.data.channels, white_level)
+        fitting = _fitting(config, image.shape)
         with evaluating(model):
             logits = model(compute.inputs(torch.from_numpy(fitting.image(image))[None]))
         probability = logits.sigmoid()[0].permute(1, 2, 0).float().cpu().numpy()
@@ -86,6 +87,14 @@ def predict_folder(
         drawn = overlay(image, masks)
         _write(out / "overlays" / f"{path.stem}.png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         yield path, {defect: float(full[:, :, d].max()) for d, defect in enumerate(about.defects)}
+
+
+def _fitting(config: Config, shape: Sequence[int]) -> Fitting:
+    """How an image of `shape` was brought to the model's size in training; with tiles it keeps its own."""
+    if tiled(config):
+        return Fitting(shape[0], shape[1], "tile")
+    size = config.data.image_size
+    return Fitting(size, size, getattr(config.data, "fit", "resize"))
 
 
 def _write(path: Path, image: np.ndarray) -> None:
@@ -102,8 +111,9 @@ def _cached_split(config: Config, split: str) -> Split:
 def evaluate_split(checkpoint: str | Path, split: str = "test", device: str = "cpu") -> dict[str, float]:
     """Metrics of a split of the data set that the checkpoint was trained on."""
     model, compute, about, config = restore(checkpoint, device)
-    evaluator = build.build_evaluator(config, about.defects, compute)
-    return evaluator.evaluate(model, _cached_split(config, split), split)
+    images = _cached_split(config, split)
+    evaluator = build.build_evaluator(config, about.defects, compute, images.image_shape)
+    return evaluator.evaluate(model, images, split)
 
 
 def predict_split(
@@ -114,6 +124,7 @@ def predict_split(
     images = _cached_split(config, split)
     parts = []
     with evaluating(model):
-        for batch in plain_batches(images, np.arange(len(images)), config.evaluation.batch_size):
+        at_once = images_at_once(config, config.evaluation.batch_size, images.image_shape)
+        for batch in plain_batches(images, np.arange(len(images)), at_once):
             parts.append(model(compute.inputs(batch.images)).float().sigmoid().cpu())
     return images, torch.cat(parts).numpy()

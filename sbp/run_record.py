@@ -98,8 +98,7 @@ class RunRecord:
         """Metrics of the test split, for the last model: measured once, chosen by nothing."""
         if not self.config.evaluation.test:
             return {}
-        trainer = self.trainer
-        return trainer.evaluator.evaluate(trainer.model, self.data.splits["test"], "test")
+        return self.trainer.evaluate("test")
 
     def _histogram(self, record: EpochRecord) -> dict[str, float]:
         schemes = self.trainer.scorer.schemes

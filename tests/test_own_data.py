@@ -318,8 +318,43 @@ def test_a_bad_image_stops_before_training_or_is_skipped_and_listed(root, tmp_pa
 
 def test_a_disk_without_room_is_said_before_anything_is_written(root, tmp_path, monkeypatch):
     monkeypatch.setattr("sbp.data.cache.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
-    with pytest.raises(UserError, match=r"the images need 0\.0 GB there, 0\.0 GB are free"):
+    with pytest.raises(UserError, match=r"the images need 0\.0 GB in .*; choose .* data\.cache=stream"):
         open_data(source(root), tmp_path / "cache")
+
+
+def test_images_that_the_disk_has_no_room_for_are_streamed_and_are_the_same(
+    root, tmp_path, monkeypatch, caplog
+):
+    (root / "images" / "part004_b.png").write_bytes(b"no image")
+    cached = open_data(source(root, skip_bad=True), tmp_path / "with_room")
+    monkeypatch.setattr("sbp.data.cache.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with caplog.at_level(logging.WARNING):
+        streamed = open_data(source(root, skip_bad=True), tmp_path / "without", cache="auto")
+    assert any("reading them from their files in every epoch" in r.message for r in caplog.records)
+    assert (streamed.mean, streamed.std, streamed.digest) == (cached.mean, cached.std, cached.digest)
+    assert not list((tmp_path / "without").rglob("*images.npy"))
+    for name, split in cached.splits.items():
+        other = streamed.splits[name]
+        assert (other.names, other.image_shape, len(other)) == (split.names, split.image_shape, len(split))
+        assert (other.labels == split.labels).all()
+        for part in (slice(2, 9), np.array([5, 0, 5]), -1, slice(0, 0)):
+            assert (other.images[part] == split.images[part]).all()
+            assert (other.masks[part] == split.masks[part]).all()
+
+
+def test_an_image_that_breaks_while_streaming_is_named(root, tmp_path):
+    data = open_data(source(root), tmp_path / "cache", cache="stream")
+    name = data.train.names[3]
+    (root / "images" / f"{name}.png").write_bytes(b"")
+    with pytest.raises(UserError, match=rf"{name}\.png: is empty"):
+        data.train.images[np.arange(5)]
+
+
+def test_statistics_are_those_of_all_training_pixels(root, tmp_path):
+    data = open_data(source(root), tmp_path / "cache")
+    pixels = np.array(data.train.images) / 255.0
+    assert data.mean[0] == pytest.approx(pixels.mean(), abs=1e-12)
+    assert data.std[0] == pytest.approx(pixels.std(), abs=1e-9)
 
 
 def test_twenty_own_images_train_with_one_command_and_keep_their_split(tmp_path):
@@ -347,7 +382,8 @@ def test_twenty_own_images_train_with_one_command_and_keep_their_split(tmp_path)
     ("override", "message"),
     [
         ("data.defects=[]", "data.defects is empty: must name at least one defect"),
-        ("data.fit=crop", "data.fit=crop: must be one of resize, pad"),
+        ("data.fit=crop", "data.fit=crop: must be one of resize, pad, tile"),
+        ("data.cache=ram", "data.cache=ram: must be one of auto, disk, stream"),
         ("data.on_bad=maybe", "data.on_bad=maybe: must be one of stop, skip"),
         ("data.split_by=part", "data.split_by=part: must be one of group, image"),
         ("data.channels=2", r"data.channels=2: must be 1 \(grey\) or 3 \(colour\)"),

@@ -88,9 +88,12 @@ class InspectionData(DataConfig):
 
 @dataclass
 class DiskData(DataConfig):
-    """Images on disk. fit, white_level: see sbp.data.listed_source.Reading; split_by: group, or image, which
-    leaks where images are related; split_file: where the split is kept, None: in the output folder;
-    on_bad: stop at a file that cannot be trusted, or skip its image and say so."""
+    """Images on disk. fit, white_level: see sbp.data.listed_source.Reading; with fit=tile, image_size is the
+    side of a tile, and tile_overlap the share of it that neighbours have in common when a whole image is
+    scored or evaluated; split_by: group, or image, which leaks where images are related; split_file: where
+    the split is kept, None: in the output folder; on_bad: stop at a file that cannot be trusted, or skip its
+    image and say so; cache: decode once to disk, stream from the files, or auto, which streams where the
+    disk has no room."""
 
     root: str | None = None
     fit: str = "resize"
@@ -100,11 +103,16 @@ class DiskData(DataConfig):
     split_file: str | None = None
     white_level: int | None = None
     on_bad: str = "stop"
+    tile_overlap: float = 0.25
+    cache: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("data.fit", self.fit, ("resize", "pad"))
+        one_of("data.fit", self.fit, ("resize", "pad", "tile"))
         one_of("data.split_by", self.split_by, ("group", "image"))
+        one_of("data.cache", self.cache, ("auto", "disk", "stream"))
+        overlap = self.tile_overlap
+        require(0 <= overlap <= 0.75, "data.tile_overlap", overlap, "between 0 and 0.75")
         one_of("data.on_bad", self.on_bad, ("stop", "skip"))
         require(self.channels in (1, 3), "data.channels", self.channels, "1 (grey) or 3 (colour)")
         fraction(data__val_fraction=self.val_fraction, data__test_fraction=self.test_fraction)

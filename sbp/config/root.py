@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from sbp.config.checks import at_least, one_of, require
-from sbp.config.data import DataConfig, DefectsConfig, ScaleConfig
+from sbp.config.data import DataConfig, DefectsConfig, DiskData, ScaleConfig
 from sbp.config.options import OPTIONS, SCHEMAS
 from sbp.config.run import BudgetConfig, EvaluationConfig, GradientsConfig, ScoringConfig, TrackingConfig
 from sbp.config.selection import (
@@ -75,10 +75,25 @@ class Config:
                     f"{group}.name={chosen.name}: choose the option itself, {group}={chosen.name}"
                 )
         self._check_image_size()
+        self._check_tiles()
         if self.aggregation.name == "shift" and self.staleness.name == "reuse":
             raise UserError(
                 "aggregation=shift staleness=reuse: shift scores a moved image, which the training step does "
                 "not see; choose another aggregation or another staleness"
+            )
+
+    def _check_tiles(self) -> None:
+        if not isinstance(self.data, DiskData) or self.data.fit != "tile":
+            return
+        if self.staleness.name == "reuse":
+            raise UserError(
+                "data.fit=tile staleness=reuse: a training step sees tiles, not whole images; choose another "
+                "staleness"
+            )
+        if self.gradients.every:
+            raise UserError(
+                f"data.fit=tile gradients.every={self.gradients.every}: the probe wants whole images; "
+                "must be 0, or choose data.fit=pad"
             )
 
     def _check_image_size(self) -> None:

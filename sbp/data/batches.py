@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sbp.data.arrays import Split
 from sbp.data.augmentation import Augmentation
+from sbp.data.tiles import TrainingTiles
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,24 @@ class Batch:
 
 
 class AugmentedImages(Dataset):
-    """Augmented training images, fetched by (epoch, index, copy), a batch at a time."""
+    """Augmented training images, or tiles of them, fetched by (epoch, index, copy), a batch at a time."""
 
-    def __init__(self, split: Split, augmentation: Augmentation):
-        self.split, self.augmentation = split, augmentation
+    def __init__(self, split: Split, augmentation: Augmentation, tiles: TrainingTiles | None = None):
+        self.split, self.augmentation, self.tiles = split, augmentation, tiles
 
     def __len__(self) -> int:
         return len(self.split)
 
     def __getitems__(self, keys: list[tuple[int, int, int]]) -> Batch:
-        pairs = [
-            self.augmentation(self.split.images[index], self.split.masks[index], epoch, index, copy)
-            for epoch, index, copy in keys
-        ]
+        pairs = [self._pair(*key) for key in keys]
         images, masks = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*pairs, strict=True))
         return Batch(images, masks, np.array([index for _, index, _ in keys]))
+
+    def _pair(self, epoch: int, index: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
+        image, masks = self.split.images[index], self.split.masks[index]
+        if self.tiles is not None:
+            image, masks = (self.tiles.cut(array, epoch, index, copy) for array in (image, masks))
+        return self.augmentation(image, masks, epoch, index, copy)
 
 
 class EpochBatches:
@@ -46,15 +50,18 @@ class EpochBatches:
 
     A last batch of one image joins the one before it, and the only image of an epoch comes twice, each
     time augmented anew: BatchNorm cannot train on a single value per channel, which deep layers shrink a
-    small image down to.
+    small image down to. With tiles, every image comes once per tile, and the tiles of all images are mixed.
     """
 
-    def __init__(self, batch_size: int):
-        self.batch_size = batch_size
+    def __init__(self, batch_size: int, tiles: TrainingTiles | None = None):
+        self.batch_size, self.tiles = batch_size, tiles
         self.epoch, self.indices = 0, np.empty(0, dtype=np.int64)
 
     def plan(self, epoch: int, indices: np.ndarray) -> None:
-        """Use `indices`, in this order, for `epoch`."""
+        """Use `indices`, in this order (with tiles: mixed), for `epoch`."""
+        if self.tiles is not None and len(self.tiles) > 1:
+            rng = np.random.default_rng([self.tiles.seed, epoch, 4])
+            indices = rng.permutation(np.repeat(indices, len(self.tiles)))
         self.epoch, self.indices = epoch, np.repeat(indices, 2) if len(indices) == 1 else indices
 
     @property
@@ -80,12 +87,23 @@ class EpochBatches:
 
 
 class TrainLoader:
-    """Augmented batches of the planned images; results do not depend on the number of workers."""
+    """Augmented batches of the planned images; results do not depend on the number of workers.
 
-    def __init__(self, split: Split, augmentation: Augmentation, batch_size: int, workers: int = 0):
-        self.batches = EpochBatches(batch_size)
+    tiles: train on these tiles of each image instead of on the whole; batch_size counts tiles then.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        augmentation: Augmentation,
+        batch_size: int,
+        workers: int = 0,
+        tiles: TrainingTiles | None = None,
+    ):
+        self.batches = EpochBatches(batch_size, tiles)
+        self.tiles_per_image = 1 if tiles is None else len(tiles)
         self.loader = DataLoader(
-            AugmentedImages(split, augmentation),
+            AugmentedImages(split, augmentation, tiles),
             batch_sampler=self.batches,
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -1,4 +1,7 @@
-"""Decoding a data set into files, image by image: continued after a kill, never half visible."""
+"""Decoding a data set into files, image by image: continued after a kill, never half visible.
+
+The files hold everything, or (an index) only what a run needs to know of all images before it reads them.
+"""
 
 import contextlib
 import json
@@ -16,22 +19,64 @@ FLUSH_EVERY = 256
 """Images after which the state on disk is brought up to date."""
 
 
+def room_lacking(source: Source, folder: Path) -> str:
+    """What to say if the disk of `folder` has no room for all samples; empty if it has. Decodes one."""
+    sample = _first_sample(source)
+    needed = sum(array.nbytes for array in _arrays(sample).values()) * sum(source.lengths().values())
+    begun = sum(file.stat().st_blocks * 512 for file in _partial(folder).glob("*.npy"))
+    free = shutil.disk_usage(folder.parent).free + begun
+    if needed <= free:
+        return ""
+    return f"the images need {needed / 1e9:.1f} GB in {folder.parent}, {free / 1e9:.1f} GB are free"
+
+
+def _first_sample(source: Source) -> Sample:
+    for split in SPLITS:
+        for index in range(source.lengths()[split]):
+            try:
+                return source.sample(split, index)
+            except UserError:
+                if not getattr(source, "skip_bad", False):
+                    raise
+    raise UserError(f"{source.name}: not one of its images can be read")
+
+
+def _arrays(sample: Sample) -> dict[str, np.ndarray]:
+    arrays = {"images": sample.image, "masks": sample.masks}
+    if sample.clean_masks is not None:
+        arrays["clean_masks"] = sample.clean_masks
+    return arrays
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.part")
+
+
 def build_cache(
-    source: Source, folder: Path, description: dict, progress: Callable[[int, int], None] | None
+    source: Source,
+    folder: Path,
+    description: dict,
+    progress: Callable[[int, int], None] | None,
+    pixels: bool = True,
 ) -> None:
     """Write the samples of `source` to a partial folder beside `folder`, and rename it when complete.
 
     A partial folder of an earlier attempt at the same content is continued. The caller sees to it that
-    nobody else builds the same. Raises UserError for a bad file, unless source.skip_bad, and where the disk
-    has no room.
+    nobody else builds the same. pixels: False writes an index only: names, labels, statistics. Raises
+    UserError for a bad file, unless source.skip_bad, and where the disk has no room.
     """
-    partial = folder.with_name(f".{folder.name}.part")
+    partial = _partial(folder)
     partial.mkdir(exist_ok=True)
+    if pixels and (lacking := room_lacking(source, folder)):
+        raise UserError(
+            f"{lacking}; choose another place with SBP_OUTPUT, smaller images with data.image_size, or "
+            "data.cache=stream"
+        )
     state = _read_state(partial)
     lengths = source.lengths()
     total = sum(lengths.values())
     for split in SPLITS:
-        writer = _SplitWriter(partial, split, lengths[split], state["splits"][split], total)
+        writer = _SplitWriter(partial, split, lengths[split], state["splits"][split], pixels)
         while writer.done < lengths[split]:
             try:
                 writer.put(source.sample(split, writer.done))
@@ -49,10 +94,8 @@ def build_cache(
         _write_json(partial / "state.json", state)
         if not writer.about["names"]:
             raise UserError(f"split {split}: not one of its {lengths[split]} images can be read")
-    written = len(state["splits"]["train"]["names"])
-    images = np.load(partial / "train_images.npy", mmap_mode="r")[:written]
-    mean, std = _channel_statistics(images)
-    about = {s: {key: state["splits"][s][key] for key in ("names", "kinds")} for s in SPLITS}
+    mean, std = _channel_statistics(state["splits"]["train"])
+    about = {s: {key: state["splits"][s][key] for key in ("names", "kinds", "rows")} for s in SPLITS}
     meta = {
         "description": description,
         "splits": about,
@@ -68,7 +111,8 @@ def build_cache(
 def _read_state(partial: Path) -> dict:
     with contextlib.suppress(OSError, ValueError):
         return json.loads((partial / "state.json").read_text())
-    return {"splits": {s: {"done": 0, "names": [], "kinds": []} for s in SPLITS}, "skipped": []}
+    empty = {s: {"done": 0, "names": [], "kinds": [], "rows": [], "sums": [], "pixels": 0} for s in SPLITS}
+    return {"splits": empty, "skipped": []}
 
 
 def _write_json(path: Path, content: dict) -> None:
@@ -80,11 +124,12 @@ def _write_json(path: Path, content: dict) -> None:
 class _SplitWriter:
     """Writes samples one by one into .npy files, so that memory does not grow with the data set.
 
-    about: the split's part of the state: how many samples are done, names and kinds of those written.
+    about: the split's part of the state: how many samples are done; names, kinds and numbers in the source
+    of those written; sums of their values and of the squares, per channel, over `pixels` pixels.
     """
 
-    def __init__(self, folder: Path, split: str, length: int, about: dict, total: int):
-        self.folder, self.split, self.length, self.about, self.total = folder, split, length, about, total
+    def __init__(self, folder: Path, split: str, length: int, about: dict, pixels: bool):
+        self.folder, self.split, self.length, self.about, self.pixels = folder, split, length, about, pixels
         self.files: dict[str, np.memmap] = {}
 
     @property
@@ -97,21 +142,22 @@ class _SplitWriter:
         self.about["done"] = value
 
     def put(self, sample: Sample) -> None:
-        """Append a sample. Raises UserError if there is no room for all of them."""
+        """Append a sample."""
         row = len(self.about["names"])
-        known = {
-            "images": sample.image,
-            "masks": sample.masks,
-            "labels": np.asarray(sample.masks.any(axis=(0, 1))),
-        }
-        if sample.clean_masks is not None:
-            known["clean_masks"] = sample.clean_masks
-        if row == 0 and not self.files:
-            self._expect_room(sum(array.nbytes for array in known.values()))
+        known = _arrays(sample) if self.pixels else {}
+        known["labels"] = np.asarray(sample.masks.any(axis=(0, 1)))
         for key, array in known.items():
             self._file(key, array)[row] = array
         self.about["names"].append(sample.name)
         self.about["kinds"].append(sample.kind)
+        self.about["rows"].append(self.done)
+        values = sample.image.reshape(-1, sample.image.shape[-1]).astype(np.int64)
+        sums = [values.sum(axis=0).tolist(), (values**2).sum(axis=0).tolist()]
+        before = self.about["sums"] or [[0] * values.shape[1]] * 2
+        self.about["sums"] = [
+            [a + b for a, b in zip(*pair, strict=True)] for pair in zip(before, sums, strict=True)
+        ]
+        self.about["pixels"] += len(values)
 
     def _file(self, key: str, array: np.ndarray) -> np.memmap:
         if key not in self.files:
@@ -124,14 +170,6 @@ class _SplitWriter:
             )
         return self.files[key]
 
-    def _expect_room(self, sample_bytes: int) -> None:
-        needed, free = sample_bytes * self.length, shutil.disk_usage(self.folder).free
-        if needed > free:
-            raise UserError(
-                f"{self.folder.parent}: the images need {needed / 1e9:.1f} GB there, {free / 1e9:.1f} GB are "
-                "free; choose another place with SBP_OUTPUT, or smaller images with data.image_size"
-            )
-
     def flush(self) -> None:
         """Bring the files up to date, before the state says so."""
         for file in self.files.values():
@@ -143,7 +181,9 @@ class _SplitWriter:
         self.files.clear()
 
 
-def _channel_statistics(images: np.ndarray, sample: int = 2000) -> tuple[list[float], list[float]]:
-    step = max(1, len(images) // sample)
-    pixels = images[::step].reshape(-1, images.shape[-1]) / 255.0
-    return pixels.mean(axis=0).tolist(), np.maximum(pixels.std(axis=0), 1e-3).tolist()
+def _channel_statistics(about: dict) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel of grey values in [0, 1], from exact sums."""
+    total, squares = (np.array(values, dtype=np.float64) for values in about["sums"])
+    mean = total / about["pixels"] / 255.0
+    variance = squares / about["pixels"] / 255.0**2 - mean**2
+    return mean.tolist(), np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1e-3).tolist()

@@ -35,6 +35,15 @@ def read_image(path: Path, channels: int, white_level: int | None = None) -> np.
     return image if channels == 3 else image[:, :, None]
 
 
+def image_shape(path: Path) -> tuple[int, int] | None:
+    """Height and width as the file's header has them; None if that cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
 def _eight_bits(image: np.ndarray, path: Path, white_level: int | None) -> np.ndarray:
     white, highest = white_level or 65535, int(image.max())
     if white_level is None and 0 < highest * DARK_SHARE < white:

@@ -1,11 +1,11 @@
-"""From images of any size to the model's: stretched, or in their own shape with a filled border."""
+"""From images of any size to one size: stretched, or in their own shape with a filled border."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-FITS = ("resize", "pad")
+FITS = ("resize", "pad", "tile")
 
 # Share of a pixel that a defect must cover to mark it after shrinking. Measured on the Magnetic Tile set: at
 # 0.5 a crack loses 23 % of its area at 128 pixels and falls into pieces, and 5 of 57 cracks vanish at 64
@@ -17,7 +17,8 @@ MIN_COVERAGE = 0.25
 
 class Fitting:
     """Brings images and masks to `height` x `width`. fit: `resize` stretches; `pad` keeps the shape,
-    scales it to fit, and fills up with repeated border pixels, where no defect is marked."""
+    scales it to fit, and fills up with repeated border pixels, where no defect is marked; `tile` fills up
+    too, but does not scale: no image may be larger."""
 
     def __init__(self, height: int, width: int, fit: str):
         self.height, self.width, self.fit = height, width, fit
@@ -48,6 +49,8 @@ class Fitting:
     def _shape(self, shape: Sequence[int]) -> tuple[int, int]:
         if self.fit == "resize":
             return self.height, self.width
+        if self.fit == "tile":
+            return shape[0], shape[1]
         scale = min(self.height / shape[0], self.width / shape[1])
         return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 

@@ -6,12 +6,13 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sbp.data.decode import read_image
+from sbp.data.decode import image_shape, read_image
 from sbp.data.fitting import FITS, Fitting
 from sbp.data.listing import Item, Listing
 from sbp.data.marks import MaskFile, merged_mask
@@ -27,8 +28,9 @@ log = logging.getLogger("sbp")
 
 @dataclass(frozen=True)
 class Reading:
-    """How files become samples. height, width: of the model's images, in pixels; fit: see Fitting; channels:
-    1 or 3; white_level: of 16-bit images; skip_bad: leave unreadable images out instead of stopping."""
+    """How files become samples. height, width: of the model's images, in pixels; fit: see Fitting (with
+    `tile`, samples are as large as the largest image, and at least as the model's); channels: 1 or 3;
+    white_level: of 16-bit images; skip_bad: leave unreadable images out instead of stopping."""
 
     height: int
     width: int
@@ -64,7 +66,6 @@ class ListedSource:
         self.defects = listing.defects
         self.skip_bad = reading.skip_bad
         self._check()
-        self.fitting = Fitting(reading.height, reading.width, reading.fit)
         self.labels, self.splits_of = self._split()
         self.members = {
             split: [item for item, s in zip(listing.items, self.splits_of, strict=True) if s == split]
@@ -160,6 +161,15 @@ class ListedSource:
                 else:
                     entries.append([defect, str(mark)])
         return entries
+
+    @cached_property
+    def fitting(self) -> Fitting:
+        """How images get the size of the samples. With fit=tile it reads the header of every image."""
+        height, width = self.reading.height, self.reading.width
+        if self.reading.fit == "tile":
+            shapes = [shape for item in self.listing.items if (shape := image_shape(item.image))]
+            height, width = (max(pixels) for pixels in zip((height, width), *shapes, strict=True))
+        return Fitting(height, width, self.reading.fit)
 
     def lengths(self) -> dict[str, int]:
         """Number of images of each split."""

@@ -27,7 +27,8 @@ class Ledger:
 
     def __init__(self, num_images: int, model_cost: ModelCost):
         self.num_images, self.model_cost = num_images, model_cost
-        self.trained = self.scored = 0
+        self.trained = 0.0  # a part of an image, where it is trained on in tiles
+        self.scored = 0
 
     @property
     def flops(self) -> float:

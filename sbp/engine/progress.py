@@ -23,7 +23,7 @@ class Progress:
     def stage(self, epoch: int, name: str, images: int, kept: float | None = None) -> None:
         """A pass over `images` begins."""
 
-    def advance(self, images: int, used: float | None = None) -> None:
+    def advance(self, images: float, used: float | None = None) -> None:
         """`images` more are done; `used` is the share of the budget."""
 
     def epoch_done(self, epoch: int, metrics: dict[str, float]) -> None:
@@ -47,16 +47,16 @@ class Reporter(Progress):
 
     def stage(self, epoch: int, name: str, images: int, kept: float | None = None) -> None:
         self.epoch, self.name, self.images, self.kept = epoch, name, images, kept
-        self.done, self.stage_started = 0, time.monotonic()
+        self.done, self.stage_started = 0.0, time.monotonic()
 
-    def advance(self, images: int, used: float | None = None) -> None:
+    def advance(self, images: float, used: float | None = None) -> None:
         self.done += images
         self.used = self.used if used is None else used
         now = time.monotonic()
         if self.interactive and now - self.drawn > 0.1:
             self.drawn = now
             rate = self.done / max(now - self.stage_started, 1e-9)
-            self._draw(f"{self.name} {self.done}/{self.images}, {rate:.0f} images/s")
+            self._draw(f"{self.name} {self.done:.0f}/{self.images}, {rate:.0f} images/s")
 
     def epoch_done(self, epoch: int, metrics: dict[str, float]) -> None:
         self.last = self.last | metrics

@@ -51,7 +51,8 @@ class Trainer:
     no scores has everything scored every so many epochs for the record, at no charge to the budget; the
     gradient probe, if there is one, measures every `probe_every` epochs, before the epoch trains.
     Validation comes every `evaluate_every` epochs, or `evaluate_count` times spread over the budget, at the
-    ends of epochs, and after the last one.
+    ends of epochs, and after the last one. whole: what applies `model` to whole images where it is trained
+    on tiles of them (Tiled); scorer has the same.
     """
 
     model: nn.Module
@@ -74,6 +75,7 @@ class Trainer:
     probe: GradientProbe | None = None
     probe_every: int = 1
     progress: Progress = field(default_factory=Progress)
+    whole: nn.Module | None = None
 
     def __post_init__(self) -> None:
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -107,12 +109,17 @@ class Trainer:
         metrics |= self._cost_metrics(plan, scored) | probed
         if self._evaluation_is_due(epoch, used):
             with watch.section("validation"):
-                metrics |= self.evaluator.evaluate(self.model, self.data.splits["val"], "val")
+                metrics |= self.evaluate("val")
         metrics |= {f"time/{name}_s": seconds for name, seconds in watch.seconds.items()}
         metrics |= {"time/epoch_s": watch.total, "time/work_s": self.work_s}
         self.progress.epoch_done(epoch, metrics)
         scores = self.sampler.book.scores if scored or monitored else None
         return EpochRecord(epoch, metrics, scores)
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Metrics of a split, for the model as it is."""
+        model = self.model if self.whole is None else self.whole
+        return self.evaluator.evaluate(model, self.data.splits[split], split)
 
     def _score(self, epoch: int, watch: Stopwatch) -> int:
         due = self.sampler.images_to_score(epoch)
@@ -163,22 +170,31 @@ class Trainer:
                 self._set_learning_rate(self._used(epoch + len(trained) / steps))
                 losses.append(self._step(batch, epoch, len(trained)))
             trained.append(batch.indices)
-            self.ledger.trained += len(batch.indices)
+            images = len(batch.indices) / self.loader.tiles_per_image
+            self.ledger.trained += images
             self.work_s = work_before + time.perf_counter() - started
-            self.progress.advance(len(batch.indices), self._used(epoch + len(trained) / steps))
+            self.progress.advance(images, self._used(epoch + len(trained) / steps))
             if self._used(epoch + len(trained) / steps) >= SPENT:
                 break
         values = torch.stack(losses).double().cpu().numpy()
         if not np.isfinite(values).all():  # on an accelerator, where a look at every step would stall it
             step = int(np.flatnonzero(~np.isfinite(values))[0])
             raise TrainingDiverged(epoch, step, self._names(trained[step]))
-        self.sampler.record_training(np.concatenate(trained), epoch)
+        self.sampler.record_training(self._images(trained), epoch)
         weights = [len(indices) for indices in trained]
         return {
             "train/loss": float(np.average(values, weights=weights)),
             "train/lr": self.optimizer.param_groups[0]["lr"],
-            "train/images": float(sum(weights)),
+            "train/images": sum(weights) / self.loader.tiles_per_image,
         }
+
+    def _images(self, trained: list[np.ndarray]) -> np.ndarray:
+        """Numbers of the images trained on, each as often as it came."""
+        indices = np.concatenate(trained)
+        if self.loader.tiles_per_image == 1:
+            return indices
+        images, tiles = np.unique(indices, return_counts=True)
+        return np.repeat(images, np.ceil(tiles / self.loader.tiles_per_image).astype(int))
 
     def _next(self, batches: Iterator[Batch], watch: Stopwatch) -> Batch | None:
         with watch.section("data"):

@@ -31,7 +31,7 @@ class BoardReporter(Progress):
         self.name, self.interval_s, self.written, self.used = name, interval_s, float("-inf"), 0.0
         self._write("running")
 
-    def advance(self, images: int, used: float | None = None) -> None:
+    def advance(self, images: float, used: float | None = None) -> None:
         self.used = self.used if used is None else used
         if time.monotonic() - self.written > self.interval_s:
             self._write("running")

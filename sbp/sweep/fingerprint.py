@@ -11,7 +11,17 @@ from sbp.config import Config, DiskData, flattened
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # Figures, reports and the command line can change without making a recorded run another one.
-CODE = ("selection", "engine", "data", "metrics", "config", "build.py", "build_data.py", "run_record.py")
+CODE = (
+    "selection",
+    "engine",
+    "data",
+    "metrics",
+    "config",
+    "build.py",
+    "build_data.py",
+    "build_tiles.py",
+    "run_record.py",
+)
 NOT_RESULTS = {
     "section",
     "label",
@@ -21,6 +31,7 @@ NOT_RESULTS = {
     "run_dir",
     "output_root",
     "trainer.threads",
+    "data.cache",
 }
 
 
