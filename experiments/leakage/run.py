@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("root", help="folder that holds MT_Free, MT_Blowhole, ...")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     command = ["-m", "+experiment=leakage", f"data.root={options.root}", f"seed={options.seeds}"]
     try:
         plan = check_overrides([*command, *options.overrides])
