@@ -73,7 +73,8 @@ def build_model(config: c.ModelConfig, channels: int, num_defects: int) -> nn.Mo
     except (KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"model.architecture={config.architecture} model.encoder={config.encoder}: {reason}"
+            f"model.architecture={config.architecture} model.encoder={config.encoder} "
+            f"model.encoder_weights={config.encoder_weights}: {reason}"
         ) from None
     _expect_few_defects(model)
     return model

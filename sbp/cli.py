@@ -14,6 +14,7 @@ sbp data show [group=option] [key=value]    a sheet of its images with what is m
 sbp report [--scale cpu] [--out DIR]        the claims beside what was measured, as a page
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
 sbp evaluate CHECKPOINT [--split test]      metrics of a split
+sbp sync [FOLDER]                           send to MLflow what runs could not send
 sbp ui [--port 5000]                        the MLflow UI on the local store
 """
 
@@ -39,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         "--uri", default=os.environ.get("MLFLOW_TRACKING_URI"), help="default: the local store"
     )
     report.add_argument("--record", action="store_true", help="also write experiments/*/results.csv")
+    sync = commands.add_parser("sync", help="send to MLflow what runs could not send")
+    sync.add_argument("folder", nargs="?", default=None, help="default: the output folder")
+    sync.add_argument("--uri", default=os.environ.get("MLFLOW_TRACKING_URI"), help="of the server, if any")
     ui = commands.add_parser("ui", help="the MLflow UI on the local store")
     ui.add_argument("--port", type=int, default=5000)
     return parser
@@ -56,7 +60,7 @@ def main() -> None:
         _data(sys.argv[2:])
         return
     arguments = _parser().parse_args()
-    commands = {"predict": _predict, "evaluate": _evaluate, "report": _report, "ui": _ui}
+    commands = {"predict": _predict, "evaluate": _evaluate, "report": _report, "sync": _sync, "ui": _ui}
     try:
         commands[arguments.command](arguments)
     except UserError as error:
@@ -111,6 +115,18 @@ def _report(arguments: argparse.Namespace) -> None:
 
         for path in write_record(root, arguments.scale, sections, arguments.uri):
             print(f"recorded: {path}")
+
+
+def _sync(arguments: argparse.Namespace) -> None:
+    from sbp.conf_path import output_root
+    from sbp.tracking.sync import sync
+
+    sent = 0
+    for line in sync(output_root(), arguments.folder, arguments.uri):
+        print(line)
+        sent += 1
+    if not sent:
+        print("everything is in MLflow")
 
 
 def _ui(arguments: argparse.Namespace) -> None:

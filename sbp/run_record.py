@@ -2,47 +2,79 @@
 
 import json
 import math
+import os
+import shutil
+import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 import yaml
+from torch import nn
 
 from sbp.config import Config
 from sbp.data.arrays import DataSet
 from sbp.engine.checkpoint import save_checkpoint
+from sbp.engine.run_state import restore_generators, save_state
 from sbp.engine.scoring import LossMaps
 from sbp.engine.trainer import EpochRecord, Trainer
+from sbp.errors import UserError
+from sbp.files import no_space_is_said
+from sbp.interrupts import critical
 from sbp.metrics import LossHistogram, quantiles
 from sbp.metrics.top_losses import top_loss_shares
 from sbp.report.gallery import GalleryEntry, gallery_figure
 from sbp.report.histogram_figure import EpochHistogramPainter, ridge_figure
 from sbp.report.style import save_png
+from sbp.tracking.store import masked
 from sbp.tracking.tracker import Tracker
 
 TOP_SHARE = 0.05
+EPOCHS = "epochs.jsonl"
+STATES = 3
+"""Copies of model and optimizer on the disk at most, beside the two checkpoints: two states and a new one."""
+SMALL_FILES = 50e6
+"""Bytes for histograms, figures and tables of a run; measured: 2 to 20 MB."""
 
 
 class RunRecord:
-    """Writes a run's results to its folder and to the tracker, epoch by epoch.
+    """Writes a run's results to its folder and to the tracker, epoch by epoch, and its state.
 
     epochs.jsonl has a line of metrics per epoch and is written first. best.pt is the model of the best
-    val/map so far, last.pt that of the last epoch.
+    val/map so far, last.pt that of the last epoch. state.pt, until the run has finished, is what it goes on
+    from. identity: the run's fingerprint.
     """
 
-    def __init__(self, config: Config, data: DataSet, trainer: Trainer, tracker: Tracker):
+    def __init__(self, config: Config, data: DataSet, trainer: Trainer, tracker: Tracker, identity: str):
         self.config, self.data, self.trainer, self.tracker = config, data, trainer, tracker
+        self.identity, self.begun = identity, False
+        self.saved_at, self.save_s = time.monotonic(), 0.0
+        self.last_line = -1  # the last epoch in epochs.jsonl
         self.folder = Path(config.run_dir)
         self.histogram = LossHistogram(data.defects, trainer.scorer.schemes)
         self.painter: EpochHistogramPainter | None = None
         self.constants: dict[str, float] = {}
         self.best, self.last = -math.inf, EpochRecord(-1, {}, None)
+        trainer.after_step = self._save_in_time
 
     def start(self) -> None:
-        """Record what is known before training: the composed config, model cost, annotation ceiling."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Record what is known before training: the composed config, model cost, annotation ceiling.
+
+        Raises UserError if the disk has no room for what the run writes.
+        """
+        expect_room(self.folder, self.trainer.model)
+        self._introduce()
+        self.constants = self.trainer.evaluator.oracle(self.data.splits["val"], "val")
+        with critical():
+            self.begun = True
+            self.save()
+            self.tracker.commit()
+
+    def _introduce(self) -> None:
         path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(asdict(self.config), sort_keys=False))
+        path.write_text(yaml.safe_dump(public(self.config), sort_keys=False))
         self.tracker.log_file(path)
         sampler, cost = self.trainer.sampler, self.trainer.ledger.model_cost
         parameters = sum(p.numel() for p in self.trainer.model.parameters())
@@ -55,24 +87,75 @@ class RunRecord:
                 "candidates": len(sampler.candidates),
             }
         )
-        self.constants = self.trainer.evaluator.oracle(self.data.splits["val"], "val")
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Take up a run where `save` left it: the trainer's state, all random generators, the files.
+
+        Epochs that were recorded after that are done again, but not recorded twice.
+        """
+        if self.tracker.last_step < 0:  # it may have been cut off before the first commit
+            self._introduce()
+        own = state["record"]
+        self.trainer.load_state_dict(state["trainer"])
+        self.constants, self.best = own["constants"], own["best"]
+        self.last = EpochRecord(own["last_epoch"], own["last_metrics"], None)
+        counts = {scheme: own["counts"][scheme].numpy() for scheme in self.histogram.schemes}
+        self.histogram.extend(own["epochs"], counts)
+        self.last_line = last_epoch(self.folder / EPOCHS)
+        self.tracker.set_tags({"resumed_at_epoch": self.trainer.epoch})
+        self.tracker.commit()
+        restore_generators(state)
+        self.begun = True
+
+    def save(self) -> bool:
+        """Write the state that `go_on` takes up; False if nothing has begun yet that could go on. Raises
+        UserError where the disk is full."""
+        if not self.begun:
+            return False
+        started = time.monotonic()
+        with critical():
+            own = {
+                "constants": self.constants,
+                "best": self.best,
+                "last_epoch": self.last.epoch,
+                "last_metrics": self.last.metrics,
+                "epochs": list(self.histogram.epochs),
+                "counts": {s: torch.from_numpy(c) for s, c in self.histogram.counts.items()},
+            }
+            save_state(self.folder, self.identity, {"record": own, "trainer": self.trainer.state_dict()})
+        self.saved_at = time.monotonic()
+        self.save_s = self.saved_at - started
+        return True
+
+    def _save_in_time(self, interval_s: float | None = None) -> None:
+        """Save if that was so long ago, and takes no more than its share of the time."""
+        settings = self.config.trainer
+        interval_s = settings.save_every_s if interval_s is None else interval_s
+        quiet_s = self.save_s * (1 / settings.save_share - 1)
+        if time.monotonic() - self.saved_at >= max(interval_s, quiet_s):
+            self.save()
 
     def epoch(self, record: EpochRecord) -> None:
-        """Record one epoch."""
+        """Record one epoch; the trainer must be in the state to go on from."""
         metrics = dict(record.metrics)
         if record.epoch == 0:
             metrics |= self.constants
         if record.scores is not None:
             metrics |= self._histogram(record)
         line = {"epoch": record.epoch} | {k: v if math.isfinite(v) else None for k, v in metrics.items()}
-        with open(self.folder / "epochs.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
-        self.tracker.log_metrics(metrics, record.epoch)
+        if record.epoch > self.last_line:
+            path = self.folder / EPOCHS
+            with no_space_is_said(path), open(path, "a") as file:
+                file.write(json.dumps(line) + "\n")
+        if record.epoch > self.tracker.last_step:
+            self.tracker.log_metrics(metrics, record.epoch)
+            self.tracker.commit()
         value = metrics.get("val/map", math.nan)
         if value > self.best:
             self.best = value
             self._save("best.pt", record)
         self.last = record
+        self._save_in_time(0.0)
 
     def finish(self) -> dict[str, float]:
         """Record what is known at the end: checkpoints, histogram data, ridge figures, gallery.
@@ -84,7 +167,7 @@ class RunRecord:
             self._save("best.pt", self.last)
         for name in ("best.pt", "last.pt"):
             self.tracker.log_file(self.folder / name, "checkpoints")
-        self.tracker.log_file(self.folder / "epochs.jsonl")
+        self.tracker.log_file(self.folder / EPOCHS)
         if self.histogram.epochs:
             self._ridges()
         final = self._test() | self._top_losses()
@@ -106,7 +189,8 @@ class RunRecord:
         scores = dict(zip(schemes, record.scores, strict=True))
         labels = self.data.train.labels
         self.histogram.add(record.epoch, scores, labels)
-        if self.config.tracking.histogram_images and self.config.tracking.name != "none":
+        wanted = self.config.tracking.histogram_images and self.config.tracking.name != "none"
+        if wanted and record.epoch > self.tracker.last_step:
             counts = {scheme: self.histogram.counts[scheme][-1] for scheme in schemes}
             if self.painter is None:
                 self.painter = EpochHistogramPainter(self.histogram.edges, self.data.defects, schemes)
@@ -117,7 +201,7 @@ class RunRecord:
         save_checkpoint(
             self.folder / name,
             self.trainer.model,
-            config=asdict(self.config),
+            config=public(self.config),
             defects=list(self.data.defects),
             mean=list(self.data.mean),
             std=list(self.data.std),
@@ -183,3 +267,35 @@ class RunRecord:
         path = self.folder / "gallery.png"
         save_png(gallery_figure(entries, self.data.defects), path)
         self.tracker.log_file(path, "figures")
+
+
+def public(config: Config) -> dict[str, Any]:
+    """The config as plain values, without a password."""
+    values = asdict(config)
+    if config.tracking.uri:
+        values["tracking"]["uri"] = masked(config.tracking.uri)
+    return values
+
+
+def expect_room(folder: Path, model: nn.Module) -> None:
+    """Raise UserError if the disk has no room for a run's checkpoints and states."""
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    needed = 2 * 2 * weights + STATES * 3 * weights + SMALL_FILES  # Adam keeps two values per weight
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: a run needs up to {needed / 1e6:.0f} MB there, {free / 1e6:.0f} MB are free; choose "
+            "another place with SBP_OUTPUT"
+        )
+
+
+def last_epoch(path: Path) -> int:
+    """The last epoch with a whole line in epochs.jsonl, -1 if there is none; half a line is taken away."""
+    if not path.exists():
+        return -1
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    lines = whole.splitlines()
+    return json.loads(lines[-1])["epoch"] if lines else -1

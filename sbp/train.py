@@ -6,6 +6,7 @@ Heavy imports happen inside the job: composing a config, shell completion and --
 import logging
 import math
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,14 +16,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from sbp import interrupts
 from sbp.conf_path import conf_dir, register_resolvers
 from sbp.config import Config, register_schemas, validated
 from sbp.errors import TrainingDiverged, UserError
 from sbp.preflight import check_overrides
 from sbp.sweep.board import FOLDER_VARIABLE, BoardReporter, board
 from sbp.sweep.callback import FAILURE, failed_jobs
-from sbp.sweep.fingerprint import code_version, fingerprint
-from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep, terminate_on_sigterm
+from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
 from sbp.sweep.remaining import remaining
 
 TRACEBACK = "traceback.txt"
@@ -31,44 +32,6 @@ log = logging.getLogger("sbp")
 
 register_schemas()
 register_resolvers()
-
-
-def run(config: Config, choices: dict[str, str], tags: dict[str, str]) -> dict[str, float]:
-    """One run: build, train, record. Returns the last epoch's metrics.
-
-    choices: the option of each config group. Leaves config.yaml, epochs.jsonl, histograms, figures and
-    the checkpoints best.pt and last.pt in config.run_dir. With config.repeat false, a finished run of the
-    same config and code is taken from MLflow instead. Raises UserError for what a user can mend.
-    """
-    import torch
-
-    from sbp import build
-    from sbp.build_data import open_cached
-    from sbp.run_record import RunRecord
-    from sbp.tracking import take_over_finished, tracked_run
-
-    identity = fingerprint(config)
-    if not config.repeat and (finished := take_over_finished(config, choices, identity)):
-        log.info("finished before, taken from MLflow: %s", finished.name)
-        return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
-    build.seed_everything(config.seed)
-    model = build.build_model(config.model, config.data.channels, len(config.data.defects))
-    data = open_cached(config)
-    build.check_focus(config.defects.focus, data)
-    progress = reporter(config)
-    trainer = build.build_trainer(config, model, data, progress)
-    tags = {**tags, "fingerprint": identity, "code.version": code_version()}
-    with tracked_run(config, choices, data, tags) as tracker:
-        record = RunRecord(config, data, trainer, tracker)
-        record.start()
-        try:
-            for epoch in trainer.epochs():
-                record.epoch(epoch)
-            return record.finish()
-        finally:
-            progress.close()
 
 
 def reporter(config: Config):
@@ -105,7 +68,8 @@ def job(cfg: DictConfig) -> float:
 
     A sweep goes on after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
-    terminate_on_sigterm()
+    interrupts.install()
+    logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     if in_worker():
         stop_with_the_sweep()
     if FOLDER_VARIABLE in os.environ:
@@ -114,18 +78,25 @@ def job(cfg: DictConfig) -> float:
     try:
         cfg.run_dir = str(folder)
         if cfg.repeat is None:
-            cfg.repeat = not in_sweep()
+            cfg.repeat = not in_sweep() and not cfg.resume
+        if cfg.resume is None:
+            cfg.resume = in_sweep()
         OmegaConf.resolve(cfg)
-        return run(validated(cfg), group_choices(), sweep_tags()).get("val/map", math.nan)
+        from sbp.running import run
+
+        config = validated(cfg)
+        return run(config, group_choices(), sweep_tags(), reporter(config)).get("val/map", math.nan)
     except (UserError, TrainingDiverged) as error:
         log.error("%s", error)
         if not in_sweep():
             sys.exit(2 if isinstance(error, UserError) else 3)
         leave_failure(folder, str(error))
         return math.nan
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as error:
         if in_worker():
             leave_worker()
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(128 + signal.SIGINT)
         raise
     except Exception as error:
         if not in_sweep():
@@ -162,6 +133,14 @@ def start(arguments: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Check the command line, then hand over to Hydra."""
+    interrupts.install()
+    try:
+        _main()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _main() -> None:
     try:
         plan = check_overrides(sys.argv[1:])
         jobs = len(remaining(j.config for j in plan.jobs)) if plan.sweep and plan.complete else 0

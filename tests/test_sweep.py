@@ -158,8 +158,9 @@ def test_a_worker_whose_sweep_is_gone_before_its_first_job_ends_at_once(gone, co
     """It would otherwise take whoever inherited it for its parent, and train on for nobody."""
     script = (
         "import sys, time\n"
-        "from sbp.sweep.processes import stop_with_the_sweep, terminate_on_sigterm\n"
-        "terminate_on_sigterm()\n"
+        "from sbp import interrupts\n"
+        "from sbp.sweep.processes import stop_with_the_sweep\n"
+        "interrupts.install()\n"
         "stop_with_the_sweep(0.1)\n"
         "time.sleep(2)\n"
     )

@@ -11,11 +11,18 @@ def require(condition: bool, key: str, value: Any, allowed: str) -> None:
         raise UserError(f"{key}={value}: must be {allowed}")
 
 
+LARGEST = 2**31 - 1
+"""Of whole numbers: beyond it, generators and arrays refuse them far from where they were given."""
+
+
 def at_least(low: float, **keys: float | int | None) -> None:
-    """Check that each given key (dots written as __) is a finite number of at least `low`, or None."""
+    """Check that each given key (dots written as __) is a finite number of at least `low`, or None; a whole
+    number of at most LARGEST."""
     for key, value in keys.items():
         ok = value is None or (math.isfinite(value) and value >= low)
         require(ok, key.replace("__", "."), value, f"at least {low:g}")
+        small = not isinstance(value, int) or value <= LARGEST
+        require(small, key.replace("__", "."), value, f"at most {LARGEST}")
 
 
 def fraction(**keys: float | None) -> None:

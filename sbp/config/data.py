@@ -81,6 +81,8 @@ class InspectionData(DataConfig):
             data__val_images=self.val_images,
             data__test_images=self.test_images,
         )
+        for key in ("train_images", "val_images", "test_images"):
+            require(getattr(self, key) <= 10_000_000, f"data.{key}", getattr(self, key), "at most 10000000")
         shares = {name: getattr(self, name) for name in vars(self) if name.endswith("share")}
         fraction(**{f"data__{name}": value for name, value in shares.items()})
         fraction(data__missing_annotations=self.missing_annotations)

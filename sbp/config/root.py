@@ -30,7 +30,8 @@ from sbp.errors import UserError
 class Config:
     """The root: one run. section, label: the experiment it belongs to and what it is called there. alone:
     nothing else runs on the machine, so that its seconds may be compared. repeat: train although a run of
-    the same config and code has finished; None: only outside sweeps."""
+    the same config and code has finished; None: only outside sweeps, without resume. resume: go on where an
+    interrupted run of the same config and code stopped; None: in sweeps only."""
 
     seed: int = MISSING
     run_name: str | None = None
@@ -38,6 +39,7 @@ class Config:
     label: str | None = None
     alone: bool = False
     repeat: bool | None = None
+    resume: bool | None = None
     tags: dict[str, str] = field(default_factory=dict)
     output_root: str = MISSING
     run_dir: str = MISSING

@@ -1,6 +1,7 @@
 """Schemas of a run's course: tracking, budget, scoring pass, evaluation, gradient probe."""
 
 import math
+import re
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
@@ -12,7 +13,8 @@ from sbp.errors import UserError
 @dataclass
 class TrackingConfig:
     """Where the run is recorded. uri: null is an SQLite file in the output folder. parent: id of the run
-    that this one is nested under; a sweep sets it."""
+    that this one is nested under; a sweep sets it. patience_s: how long the end of a run waits for a store
+    that takes nothing any more; sbp sync sends the rest."""
 
     name: str = MISSING
     uri: str | None = None
@@ -20,10 +22,16 @@ class TrackingConfig:
     parent: str | None = None
     histogram_images: bool = True
     gallery_images: int = 8
+    patience_s: float = 10.0
 
     def __post_init__(self) -> None:
         one_of("tracking.name", self.name, ("local", "server", "none"))
-        at_least(0, tracking__gallery_images=self.gallery_images)
+        at_least(0, tracking__gallery_images=self.gallery_images, tracking__patience_s=self.patience_s)
+        require(self.gallery_images <= 1000, "tracking.gallery_images", self.gallery_images, "at most 1000")
+        require(self.experiment.strip() != "", "tracking.experiment", self.experiment, "a name, not empty")
+        known = self.uri is None or re.match(r"databricks|[a-z][a-z0-9+.-]*:", self.uri)
+        allowed = "an address, as http://host:5000 or sqlite:///file.db"
+        require(bool(known), "tracking.uri", self.uri, allowed)
         if self.name == "server" and not self.uri:
             raise UserError("tracking.uri=null: must be the server's address, or set MLFLOW_TRACKING_URI")
 
@@ -98,4 +106,5 @@ class GradientsConfig:
     def __post_init__(self) -> None:
         at_least(0, gradients__every=self.every)
         at_least(1, gradients__batch=self.batch, gradients__repeats=self.repeats)
+        require(self.repeats <= 1000, "gradients.repeats", self.repeats, "at most 1000")
         require(0 < self.fraction <= 0.5, "gradients.fraction", self.fraction, "above 0 and at most 0.5")

@@ -138,3 +138,4 @@ class UpsamplingConfig:
 
     def __post_init__(self) -> None:
         at_least(1, upsampling__factor=self.factor)
+        require((self.factor or 1) <= 10_000, "upsampling.factor", self.factor, "at most 10000")

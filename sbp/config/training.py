@@ -87,7 +87,13 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         require(math.isfinite(self.lr) and self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        at_least(0, optimizer__weight_decay=self.weight_decay, optimizer__clip_norm=self.clip_norm)
+        at_least(
+            0,
+            optimizer__weight_decay=self.weight_decay,
+        )
+        norm = self.clip_norm
+        ok = norm is None or (math.isfinite(norm) and norm > 0)
+        require(ok, "optimizer.clip_norm", norm, "above 0, or null")
 
 
 @dataclass
@@ -123,7 +129,9 @@ class AugmentationConfig:
 
 @dataclass
 class TrainerConfig:
-    """Where and how to compute. threads: of torch, null for its own choice; workers: loader processes."""
+    """Where and how to compute. threads: of torch, null for its own choice; workers: loader processes;
+    save_every_s: seconds after which the state is saved within an epoch, too; save_share: of the time that
+    saving may take, which for very short epochs means not after each of them; 1: always."""
 
     device: str = "cpu"
     precision: str = "fp32"
@@ -131,6 +139,8 @@ class TrainerConfig:
     batch_size: int = MISSING
     workers: int = 0
     threads: int | None = None
+    save_every_s: float = 300.0
+    save_share: float = 0.02
 
     def __post_init__(self) -> None:
         kind, _, number = self.device.partition(":")
@@ -138,4 +148,7 @@ class TrainerConfig:
         require(ok, "trainer.device", self.device, "cpu, cuda, cuda:N or mps")
         one_of("trainer.precision", self.precision, ("fp32", "bf16"))
         at_least(1, trainer__batch_size=self.batch_size, trainer__threads=self.threads)
-        at_least(0, trainer__workers=self.workers)
+        require(0 < self.save_share <= 1, "trainer.save_share", self.save_share, "above 0, at most 1")
+        for key, value in (("threads", self.threads or 1), ("workers", self.workers)):
+            require(value <= 1024, f"trainer.{key}", value, "at most 1024")
+        at_least(0, trainer__workers=self.workers, trainer__save_every_s=self.save_every_s)

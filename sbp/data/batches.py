@@ -1,5 +1,6 @@
 """Batches of an epoch's images, in the order of its plan."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from sbp.data.arrays import Split
 from sbp.data.augmentation import Augmentation
 from sbp.data.tiles import TrainingTiles
+from sbp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,11 @@ class EpochBatches:
 
     def __init__(self, batch_size: int, tiles: TrainingTiles | None = None):
         self.batch_size, self.tiles = batch_size, tiles
-        self.epoch, self.indices = 0, np.empty(0, dtype=np.int64)
+        self.epoch, self.indices, self.skip = 0, np.empty(0, dtype=np.int64), 0
 
-    def plan(self, epoch: int, indices: np.ndarray) -> None:
-        """Use `indices`, in this order (with tiles: mixed), for `epoch`."""
+    def plan(self, epoch: int, indices: np.ndarray, skip: int = 0) -> None:
+        """Use `indices`, in this order (with tiles: mixed), for `epoch`, without its first `skip` batches."""
+        self.skip = skip
         if self.tiles is not None and len(self.tiles) > 1:
             rng = np.random.default_rng([self.tiles.seed, epoch, 4])
             indices = rng.permutation(np.repeat(indices, len(self.tiles)))
@@ -74,16 +77,18 @@ class EpochBatches:
         return list(zip(starts, [*starts[1:], n], strict=True))
 
     def __len__(self) -> int:
+        """Batches of the epoch, those skipped included."""
         return len(self.bounds)
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         seen: Counter[int] = Counter()
-        for start, stop in self.bounds:
+        for number, (start, stop) in enumerate(self.bounds):
             keys = []
             for index in self.indices[start:stop].tolist():
                 keys.append((self.epoch, index, seen[index]))
                 seen[index] += 1
-            yield keys
+            if number >= self.skip:
+                yield keys
 
 
 class TrainLoader:
@@ -109,12 +114,30 @@ class TrainLoader:
             persistent_workers=workers > 0,
             collate_fn=_as_is,
             pin_memory=False,
+            generator=torch.Generator(),  # or it draws from the global one, and dropout would feel a restart
         )
 
-    def epoch(self, epoch: int, indices: np.ndarray) -> Iterator[Batch]:
-        """Yield the batches of `indices` (n,), in this order, augmented for `epoch`."""
-        self.batches.plan(epoch, indices)
+    def epoch(self, epoch: int, indices: np.ndarray, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of `indices` (n,), in this order, augmented for `epoch`; the first `skip` of them
+        were had before."""
+        self.batches.plan(epoch, indices, skip)
         return iter(self.loader)
+
+
+@contextlib.contextmanager
+def loader_errors_in_one_line() -> Iterator[None]:
+    """Raise UserError, as the loader would without worker processes, for what went wrong in one of them."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).strip().splitlines()[-1].removeprefix("sbp.errors.UserError: ")) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"{str(error).splitlines()[0]}: a process that loads images is gone, for want of memory perhaps; "
+            "the run goes on with resume=true, or trainer.workers=0"
+        ) from None
 
 
 def _as_is(batch: Any) -> Any:

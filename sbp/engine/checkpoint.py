@@ -1,6 +1,5 @@
 """Trained models on disk: written atomically, loaded without pickled code."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from sbp.errors import UserError
+from sbp.files import write_atomically
 
 FORMAT = "sbp-model-1"
 
@@ -29,15 +29,10 @@ class Checkpoint:
 def save_checkpoint(path: Path, model: nn.Module, **about: Any) -> None:
     """Write the model's weights and `about` (the other fields of Checkpoint) to `path`.
 
-    Goes to a temporary file first, so that the checkpoint that was there stays whole if this fails.
+    The checkpoint that was there stays whole if this fails. Raises UserError where the disk is full.
     """
     payload = {"format": FORMAT, "weights": model.state_dict(), **about}
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        torch.save(payload, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_atomically(path, lambda file: torch.save(payload, file))
 
 
 def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 
 
 class Stopwatch:
-    """Adds up seconds per section. synchronize: called before each clock is read (accelerator queues)."""
+    """Adds up seconds per section. synchronize: called before each clock is read (accelerator queues).
+    seconds: what to go on from."""
 
     SECTIONS = ("scoring", "monitoring", "data", "training", "validation")
 
-    def __init__(self, synchronize: Callable[[], None] = lambda: None):
+    def __init__(
+        self, synchronize: Callable[[], None] = lambda: None, seconds: dict[str, float] | None = None
+    ):
         self.synchronize = synchronize
-        self.seconds = dict.fromkeys(self.SECTIONS, 0.0)
+        self.seconds = dict.fromkeys(self.SECTIONS, 0.0) if seconds is None else seconds
 
     @contextlib.contextmanager
     def section(self, name: str) -> Iterator[None]:

@@ -55,6 +55,12 @@ class LossHistogram:
             self._counts[scheme].append(counts[scheme])
         return counts
 
+    def extend(self, epochs: Sequence[int], counts: Mapping[str, np.ndarray]) -> None:
+        """Add epochs whose counts (T, D, 1 + D, E) are known."""
+        self.epochs.extend(epochs)
+        for scheme in self.schemes:
+            self._counts[scheme].extend(counts[scheme])
+
     def _counts_of(self, scores: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
         shape = (len(groups[0]), len(self.defects))
         if scores.shape != shape or len(groups) != 1 + len(self.defects):

@@ -35,11 +35,10 @@ class SweepParent(Callback):
         tracking = config.tracking
         if tracking.name == "none":
             return
-        from sbp.tracking import experiment_id, open_store
+        from sbp.tracking import artifact_location, experiment_id, open_store, unreachable_is_said
         from sbp.tracking.sweeps import open_parent
 
         self.client = open_store(tracking.uri, config.output_root)
-        experiment = experiment_id(self.client, tracking.experiment, config.output_root, tracking.uri is None)
         name, key = sweep_name(config), sweep_key(config)
         tags = {
             "section": config.section or "",
@@ -47,7 +46,12 @@ class SweepParent(Callback):
             "sweep": Path(str(config.hydra.sweep.dir)).name,
             "code.version": code_version(),
         }
-        self.parent = open_parent(self.client, experiment, name, key, tags)
+        location = artifact_location(config.output_root) if tracking.uri is None else None
+        with unreachable_is_said("the sweep's runs will not be nested under a parent"):
+            experiment = experiment_id(self.client, tracking.experiment, location)
+            self.parent = open_parent(self.client, experiment, name, key, tags)
+        if self.parent is None:
+            return
         self.experiment = tracking.experiment
         self.owner = os.getpid()
         config.hydra.overrides.task.append(f"tracking.parent={self.parent}")
@@ -58,16 +62,21 @@ class SweepParent(Callback):
         if self.parent is None:
             return
         from sbp.sweep.summary import log_summary
+        from sbp.tracking import unreachable_is_said
 
         try:
-            log_summary(self.client, self.experiment, self.parent, Path(str(config.hydra.sweep.dir)))
+            with unreachable_is_said("the sweep's table is missing there"):
+                log_summary(self.client, self.experiment, self.parent, Path(str(config.hydra.sweep.dir)))
         finally:
             self._close("FAILED" if failed_jobs else "FINISHED")
 
     def _close(self, status: str) -> None:
         if self.parent is not None and os.getpid() == self.owner:  # not in a forked or pickled copy
-            self.client.set_terminated(self.parent, status)
-            self.parent = None
+            from sbp.tracking import unreachable_is_said
+
+            parent, self.parent = self.parent, None
+            with unreachable_is_said("the sweep stays open there"):
+                self.client.set_terminated(parent, status)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"parent": None}  # jobs in other processes get a copy, which has nothing to close

@@ -21,6 +21,7 @@ CODE = (
     "build_data.py",
     "build_tiles.py",
     "run_record.py",
+    "running.py",
 )
 NOT_RESULTS = {
     "section",
@@ -30,7 +31,11 @@ NOT_RESULTS = {
     "run_name",
     "run_dir",
     "output_root",
+    "resume",
     "trainer.threads",
+    "trainer.workers",
+    "trainer.save_every_s",
+    "trainer.save_share",
     "data.cache",
 }
 
@@ -38,8 +43,8 @@ NOT_RESULTS = {
 def fingerprint(config: Config) -> str:
     """16 hex digits, equal for configs that train the same run with the present code.
 
-    Names, folders, tracking, tags and the number of threads do not count. Images on disk count by their
-    content, not by their place.
+    Names, folders, tracking, tags and the numbers of threads and loader workers do not count. Images on disk
+    count by their content, not by their place.
     """
     values = {
         key: value

@@ -1,12 +1,10 @@
 """Jobs in processes of their own: how they end when the sweep does."""
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from types import FrameType
 
 SWEEP_VARIABLE = "SBP_SWEEP_PID"
 GRACE_S = 20.0
@@ -17,16 +15,6 @@ _watching = False
 def in_worker() -> bool:
     """Whether this process was started to run jobs of a sweep beside others."""
     return multiprocessing.current_process().name != "MainProcess"
-
-
-def terminate_on_sigterm() -> None:
-    """Let SIGTERM end the run as an interruption would, so that it is closed and recorded as KILLED."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    with contextlib.suppress(ValueError):  # not in the main thread: somebody else minds the signals
-        signal.signal(signal.SIGTERM, stop)
 
 
 def announce_sweep() -> None:

@@ -3,14 +3,19 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sbp.config import Config, flattened
 from sbp.data.arrays import DataSet
-from sbp.tracking.mlflow_tracker import MlflowTracker
+from sbp.errors import UserError
+from sbp.interrupts import critical
+from sbp.tracking.courier import Courier, Delivery
+from sbp.tracking.journal import Journal, last_status
+from sbp.tracking.journal_tracker import JournalTracker
 from sbp.tracking.provenance import provenance
 from sbp.tracking.runs import RecordedRun
-from sbp.tracking.store import experiment_id, local_uri, masked, open_store, ui_link
+from sbp.tracking.store import artifact_location, experiment_id, local_uri, masked, open_store, ui_link
 from sbp.tracking.sweeps import PARENT, find_finished, join_sweep
 from sbp.tracking.tracker import NullTracker, Tracker
 
@@ -20,12 +25,15 @@ if TYPE_CHECKING:
 __all__ = [
     "NullTracker",
     "Tracker",
+    "artifact_location",
     "experiment_id",
+    "finish_recording",
     "local_uri",
     "open_store",
     "take_over_finished",
     "tracked_run",
     "ui_link",
+    "unreachable_is_said",
 ]
 
 log = logging.getLogger("sbp")
@@ -36,6 +44,7 @@ NO_PARAMS = (
     "output_root",
     "run_name",
     "repeat",
+    "resume",
     "tags",
     "tracking.uri",
     "tracking.parent",
@@ -44,41 +53,113 @@ NO_PARAMS = (
 
 
 @contextlib.contextmanager
+def unreachable_is_said(consequence: str) -> Iterator[None]:
+    """Turn an error of the store into a warning: nothing about it is worth losing a run for."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        reason = " ".join(masked(str(error)).split())[:160]
+        log.warning("MLflow cannot be reached, %s: %s", consequence, reason)
+
+
+@contextlib.contextmanager
 def tracked_run(
-    config: Config, choices: Mapping[str, str], data: DataSet, tags: Mapping[str, Any]
+    config: Config,
+    choices: Mapping[str, str],
+    data: DataSet,
+    tags: Mapping[str, Any],
+    goes_on: bool = False,
 ) -> Iterator[Tracker]:
     """A tracked run that always closes: FINISHED, FAILED after an exception, KILLED when interrupted.
 
     choices: the option chosen for each config group. Parameters are the flattened config and the choices.
+    goes_on: the run was interrupted and stays the same MLflow run. Everything goes to the run's folder first,
+    and from there to MLflow beside the training.
     """
     if config.tracking.name == "none":
         yield NullTracker()
         return
     client = open_store(config.tracking.uri, config.output_root)
-    local = config.tracking.uri is None
-    experiment = experiment_id(client, config.tracking.experiment, config.output_root, local)
-    tags = {**provenance(), "run_dir": config.run_dir, **tags, **_membership(config, choices)}
-    tags["alone"] = str(config.alone).lower()
-    if config.tracking.parent:
-        tags |= {PARENT: config.tracking.parent, "sweeps": config.tracking.parent}
-    if config.tracking.uri:
-        tags["tracking.uri"] = masked(config.tracking.uri)
-    tracker = MlflowTracker(client, experiment, config.run_name or run_name(config, choices), tags)
+    location = artifact_location(config.output_root) if config.tracking.uri is None else None
+    experiment = None
+    with unreachable_is_said("training goes on"):
+        experiment = experiment_id(client, config.tracking.experiment, location)
+    folder = Path(config.run_dir)
+    journal, delivery = Journal(folder), Delivery(folder, lambda: client)
+    tracker = JournalTracker(journal)
+    journal.rollback()
+    if goes_on and journal.size:
+        tracker.status("RUNNING")
+        tracker.set_tags(_nesting(config) | _membership(config, choices))
+    else:
+        _begin(tracker, config, choices, data, tags, location)
+    courier = Courier(delivery, config.tracking.patience_s)
+    tracker.on_commit = courier.deliver
     status = "FAILED"
     try:
-        params = {key: value for key, value in flattened(config).items() if key not in NO_PARAMS}
-        tracker.log_params({**params, **choices})
-        counts = {name: len(split) for name, split in data.splits.items()}
-        tracker.log_data(data.name, data.digest, data.path, counts)
         yield tracker
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
     finally:
-        tracker.close(status)
-        if local and status == "FINISHED":
+        _end(tracker, status)
+        if courier.close() and experiment and location and status == "FINISHED":
             log.info("recorded in MLflow; compare runs with: make ui, then %s", ui_link(experiment))
+
+
+def _begin(
+    tracker: JournalTracker,
+    config: Config,
+    choices: Mapping[str, str],
+    data: DataSet,
+    tags: Mapping[str, Any],
+    location: str | None,
+) -> None:
+    tags = {**provenance(), "run_dir": config.run_dir, **tags, **_membership(config, choices)}
+    tags["alone"] = str(config.alone).lower()
+    tags |= _nesting(config)
+    if config.tracking.uri:
+        tags["tracking.uri"] = masked(config.tracking.uri)
+    tracker.begin(config.tracking.experiment, location, config.run_name or run_name(config, choices), tags)
+    params = {key: value for key, value in flattened(config).items() if key not in NO_PARAMS}
+    tracker.log_params({**params, **choices})
+    counts = {name: len(split) for name, split in data.splits.items()}
+    tracker.log_data(data.name, data.digest, data.path, counts)
+
+
+def _nesting(config: Config) -> dict[str, str]:
+    """Tags that put the run under its sweep."""
+    parent = config.tracking.parent
+    return {PARENT: parent, "sweeps": parent} if parent else {}
+
+
+def finish_recording(config: Config) -> bool:
+    """Whether the run in config.run_dir had said all it had to say when it was cut off; then the rest of it
+    is sent."""
+    journal = Journal(Path(config.run_dir))
+    if last_status(journal) != "FINISHED":
+        return False
+    client = open_store(config.tracking.uri, config.output_root)
+    courier = Courier(Delivery(Path(config.run_dir), lambda: client), config.tracking.patience_s)
+    courier.deliver(journal.committed)
+    courier.close()
+    return True
+
+
+def _end(tracker: JournalTracker, status: str) -> None:
+    """Close the journal; what a broken-off epoch has said so far is taken back."""
+    try:
+        with critical():
+            if status != "FINISHED":
+                tracker.journal.rollback()
+            if tracker.journal.size:  # else the run broke off before it began: there is nothing to record
+                tracker.status(status)
+                tracker.commit()
+    except UserError as error:  # no room even for that: the run shows as interrupted, which is true
+        log.error("%s", error)
 
 
 def take_over_finished(config: Config, choices: Mapping[str, str], fingerprint: str) -> RecordedRun | None:
@@ -86,10 +167,11 @@ def take_over_finished(config: Config, choices: Mapping[str, str], fingerprint: 
     there is none. A run that wants the machine alone only takes one that had it alone."""
     if config.tracking.name == "none":
         return None
-    client = open_store(config.tracking.uri, config.output_root)
-    run = find_finished(client, config.tracking.experiment, fingerprint, config.alone)
-    if run is not None:
-        join_sweep(client, run, config.tracking.parent, _membership(config, choices))
+    client, run = open_store(config.tracking.uri, config.output_root), None
+    with unreachable_is_said("it is not known whether this run has finished before"):
+        run = find_finished(client, config.tracking.experiment, fingerprint, config.alone)
+        if run is not None:
+            join_sweep(client, run, config.tracking.parent, _membership(config, choices))
     return run
 
 

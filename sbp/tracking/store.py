@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import sqlite3
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# What fails is sent again by ourselves: no need to wait for two minutes, seven times.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 
 def local_uri(output_root: str | Path) -> str:
@@ -24,9 +28,14 @@ def local_uri(output_root: str | Path) -> str:
     return f"sqlite:///{Path(output_root).resolve() / 'mlflow' / 'mlflow.db'}"
 
 
-def masked(uri: str) -> str:
-    """The URI without its password."""
-    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", uri)
+def masked(text: str) -> str:
+    """A URI, or a text that holds one, without its password."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+
+
+def artifact_location(output_root: str | Path) -> str:
+    """Where the local store keeps artifacts."""
+    return (Path(output_root).resolve() / "mlflow" / "artifacts").as_uri()
 
 
 def open_store(uri: str | None, output_root: str | Path) -> "MlflowClient":
@@ -37,6 +46,7 @@ def open_store(uri: str | None, output_root: str | Path) -> "MlflowClient":
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # whoever asks is told, in one line
     try:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
@@ -67,11 +77,10 @@ def _make_sqlite(path: Path) -> None:
         ready.touch()
 
 
-def experiment_id(client: "MlflowClient", name: str, output_root: str | Path, local: bool) -> str:
-    """The experiment's id; created, with its artifacts in the output folder if the store is local."""
+def experiment_id(client: "MlflowClient", name: str, location: str | None) -> str:
+    """The experiment's id; created if need be. location: of its artifacts, None: the server's choice."""
     from mlflow.exceptions import MlflowException
 
-    location = (Path(output_root).resolve() / "mlflow" / "artifacts").as_uri() if local else None
     found = client.get_experiment_by_name(name)
     if found is None:
         try:

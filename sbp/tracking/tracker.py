@@ -8,7 +8,19 @@ import numpy as np
 
 
 class Tracker(Protocol):
-    """Receives what a run has to say. Steps are epochs, counted from 0."""
+    """Receives what a run has to say. Steps are epochs, counted from 0.
+
+    What was said since the last `commit` is taken back when the run breaks off.
+    """
+
+    @property
+    def last_step(self) -> int:
+        """The last step with committed metrics; -1 if there is none."""
+        ...
+
+    def commit(self) -> None:
+        """What was said so far is final."""
+        ...
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Metrics of one step; values that are not finite are left out."""
@@ -29,6 +41,11 @@ class Tracker(Protocol):
 
 class NullTracker:
     """Keeps nothing: the run's own folder has it all."""
+
+    last_step = -1
+
+    def commit(self) -> None:
+        pass
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         pass

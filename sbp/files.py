@@ -1,0 +1,97 @@
+"""Files that are whole or not there, and folders that one process writes to."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sbp.errors import UserError
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a temporary file, and put it in the place of `path` once it is on the disk.
+
+    Killed at any moment, `path` is what it was or what it is to be. Raises UserError where the disk is full;
+    `path` then stays as it was.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with no_space_is_said(path):
+        try:
+            with open(temporary, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring renamed entries of a folder to the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def no_space_is_said(path: Path) -> Iterator[None]:
+    """Turn "no space left" into a UserError that names `path` and what is free."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(_full(path)) from None
+    except RuntimeError as error:  # torch's writer says it its own way
+        if "unexpected pos" not in str(error) and "file write failed" not in str(error):
+            raise
+        raise UserError(_full(path)) from None
+
+
+def _full(path: Path) -> str:
+    free = shutil.disk_usage(path.parent).free
+    return (
+        f"{path}: no space left on the disk ({free / 1e6:.0f} MB free); what was there before is intact: "
+        "make room, and go on with resume=true"
+    )
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process. Raises UserError if another one holds it; a lock goes with its
+    process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f"{folder}: another run (process {file.read().strip() or 'unknown'}) writes there; choose "
+                "another folder with hydra.run.dir"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process that lives holds the folder."""
+    try:
+        with open(folder / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,54 @@
+"""SIGTERM and SIGINT: they end a run between two steps, never in the middle of one."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_depth = 0
+_pending: int | None = None
+
+
+def install() -> None:
+    """Let SIGTERM raise SystemExit(143) and SIGINT KeyboardInterrupt, at once or after the `critical` block
+    that they arrive in. A second signal in the same block ends the process without further ado."""
+    owner = os.getpid()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        global _pending
+        if os.getpid() != owner:  # a loader's worker inherited this: it has nothing to save
+            os._exit(128 + signum)
+        if not _depth:
+            _raise(signum)
+        elif _pending is not None:
+            os._exit(128 + signum)
+        _pending = signum
+
+    with contextlib.suppress(ValueError):  # not in the main thread: somebody else minds the signals
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+
+
+@contextlib.contextmanager
+def critical() -> Iterator[None]:
+    """What happens inside happens as a whole: signals wait for its end."""
+    global _depth, _pending
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+        if not _depth and _pending is not None:
+            signum, _pending = _pending, None
+            _raise(signum)
+
+
+def _raise(signum: int) -> None:
+    if signum == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + signum)

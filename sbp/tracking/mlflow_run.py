@@ -1,0 +1,121 @@
+"""One MLflow run, fed with the entries of a journal; sending an entry twice changes nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sbp.tracking.journal import Entry
+from sbp.tracking.store import experiment_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+class MlflowRun:
+    """Sends entries to one run through a client of its own: no global MLflow state is touched.
+
+    folder: the run's. run_id: None before the run is there; `found_id` is told when it is.
+    """
+
+    def __init__(
+        self, client: "MlflowClient", folder: Path, run_id: str | None, found_id: Callable[[str], None]
+    ):
+        self.client, self.folder, self.run_id, self.found_id = client, folder, run_id, found_id
+
+    def send(self, entry: Entry, in_doubt: bool) -> None:
+        """Send one entry. in_doubt: an earlier attempt may have arrived. Metrics, parameters and tags that
+        are there are left alone by MLflow; runs and images are looked for. Raises what MLflow raises."""
+        content = dict(entry.content)
+        kind = content.pop("kind")
+        if kind == "run":
+            self._begin(content, in_doubt)
+        elif kind == "image":
+            self._image(content, in_doubt)
+        else:
+            getattr(self, f"_{kind}")(content)
+
+    @property
+    def _id(self) -> str:
+        if self.run_id is None:
+            raise ValueError(f"{self.folder}: the journal does not begin with its run")
+        return self.run_id
+
+    def _begin(self, run: dict[str, Any], in_doubt: bool) -> None:
+        experiment = experiment_id(self.client, run["experiment"], run["location"])
+        if in_doubt:
+            known = self.client.search_runs(
+                [experiment], f"tags.journal = '{run['tags']['journal']}'", max_results=1
+            )
+            if known:
+                self.run_id = known[0].info.run_id
+        if self.run_id is None:
+            created = self.client.create_run(
+                experiment, start_time=run["time"], run_name=run["name"], tags=run["tags"]
+            )
+            self.run_id = created.info.run_id
+        self.found_id(self.run_id)
+
+    def _params(self, content: dict[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(key, value) for key, value in content["values"].items()]
+        for start in range(0, len(entries), 100):
+            self.client.log_batch(self._id, params=entries[start : start + 100])
+
+    def _metrics(self, content: dict[str, Any]) -> None:
+        from mlflow.entities import Metric
+
+        time, step = content["time"], content["step"]
+        entries = [Metric(key, value, time, step) for key, value in content["values"].items()]
+        for start in range(0, len(entries), 1000):
+            self.client.log_batch(self._id, metrics=entries[start : start + 1000])
+
+    def _tags(self, content: dict[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(key, value) for key, value in content["values"].items()]
+        for start in range(0, len(tags), 100):
+            self.client.log_batch(self._id, tags=tags[start : start + 100])
+
+    def _data(self, content: dict[str, Any]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=content["name"],
+            digest=content["digest"],
+            source_type="local",
+            source=json.dumps({"uri": content["path"]}),
+            profile=json.dumps(content["profile"]),
+        )
+        tags = [InputTag("mlflow.data.context", "training")]
+        self.client.log_inputs(self._id, [DatasetInput(dataset, tags)])
+
+    def _file(self, content: dict[str, Any]) -> None:
+        path = self.folder / content["path"]
+        if path.exists():  # a later entry may have replaced and removed it
+            self.client.log_artifact(self._id, str(path), content["folder"] or None)
+
+    def _image(self, content: dict[str, Any], in_doubt: bool) -> None:
+        from PIL import Image
+
+        path = self.folder / content["path"]
+        there = (
+            f"images/{content['key'].replace('/', '~')}+step+{content['step']}+timestamp+{content['time']}+"
+        )
+        arrived = in_doubt and any(
+            file.path.startswith(there) and file.path.endswith("compressed.webp")
+            for file in self.client.list_artifacts(self._id, "images")
+        )
+        if not arrived and path.exists():
+            with Image.open(path) as image:
+                self.client.log_image(
+                    self._id, image, key=content["key"], step=content["step"], timestamp=content["time"]
+                )
+        path.unlink(missing_ok=True)
+
+    def _status(self, content: dict[str, Any]) -> None:
+        if content["status"] == "RUNNING":
+            self.client.update_run(self._id, status="RUNNING")
+        else:
+            self.client.set_terminated(self._id, content["status"], content["time"])

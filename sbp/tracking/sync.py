@@ -1,0 +1,69 @@
+"""Sending what runs could not send to MLflow while they ran."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sbp.errors import UserError
+from sbp.files import is_held
+from sbp.tracking.courier import Delivery
+from sbp.tracking.journal import NAME, Journal, last_status, read_entries
+from sbp.tracking.journal_tracker import JournalTracker
+from sbp.tracking.store import masked, open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | None = None) -> Iterator[str]:
+    """Send the rest of every journal below `folder` (None: the output folder); yields a line per run that had
+    one.
+
+    Runs that are being written to are left alone. A run whose process is gone is closed as KILLED. uri: the
+    server, for runs whose address is not known, as its password is not kept. Raises UserError where that is
+    needed, and where the server refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for path in sorted(Path(folder or output_root).rglob(NAME)):
+        run = path.parent
+        if is_held(run):
+            yield f"{run}: is running, it sends for itself"
+            continue
+        journal = Journal(run)
+        first = next(read_entries(path, 0, journal.committed), None)
+        if first is None:
+            continue
+        if last_status(journal) in (None, "RUNNING"):
+            _close(journal)
+        delivery = Delivery(run, partial(_client, first.content["tags"], uri, output_root))
+        entries = sum(1 for _ in read_entries(path, delivery.sent, journal.committed))
+        if entries:
+            try:
+                delivery.send(journal.committed)
+            except (MlflowException, OSError) as error:
+                reason = " ".join(masked(str(error)).split())[:200]
+                raise UserError(f"{run}: MLflow took not everything, try again later: {reason}") from None
+            yield f"{run}: {entries} entries sent"
+
+
+def _client(tags: dict[str, str], uri: str | None, output_root: str | Path) -> "MlflowClient":
+    known = tags.get("tracking.uri")
+    if known is None:
+        return open_store(None, output_root)
+    if uri is not None and masked(uri) != known:
+        raise UserError(f"--uri {masked(uri)}: the run belongs to {known}")
+    if uri is None and "***" in known:
+        raise UserError(
+            f"{known}: its password is not kept; give the address as --uri or MLFLOW_TRACKING_URI"
+        )
+    return open_store(uri or known, output_root)
+
+
+def _close(journal: Journal) -> None:
+    """Say KILLED for a run that is gone without a word."""
+    journal.rollback()
+    tracker = JournalTracker(journal)
+    tracker.status("KILLED")
+    tracker.commit()

@@ -1,0 +1,167 @@
+"""Processes killed at random moments: the next start goes on, and nothing shows."""
+
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import Victim, assert_complete, recorded, run_folders
+
+RUN_S = 4.0
+"""About what a run takes after it has begun."""
+
+Moment = Callable[[Path, random.Random], Callable[[], bool]]
+
+
+def random_moment(output: Path, chance: random.Random) -> Callable[[], bool]:
+    """Any time from the start of the process to the end of a run."""
+    moment = time.monotonic() + chance.uniform(0.2, RUN_S)
+    return lambda: time.monotonic() > moment
+
+
+def while_there(pattern: str, at_most: int = 6) -> Moment:
+    """While a file of that kind exists, the first to the last of so many times that it does."""
+
+    def moment(output: Path, chance: random.Random) -> Callable[[], bool]:
+        left, before = chance.randint(1, at_most), False
+
+        def condition() -> bool:
+            nonlocal left, before
+            now = any(output.glob(pattern))
+            left -= now and not before
+            before = now
+            return now and left <= 0
+
+        return condition
+
+    return moment
+
+
+def hurt(server, undisturbed, output: Path, tally, moment: Moment, kills: int, seed: int, cache: bool = True):
+    """Start the same command again and again, each time killed at such a moment, then let it be."""
+    chance, tried = random.Random(seed), 0
+    if cache:
+        shutil.copytree(undisturbed / "cache", output / "cache")
+    while tried < kills:
+        victim = Victim.start(server, output, "resume=true")
+        there = victim.wait_for(moment(output, chance), pause=0.0005)
+        victim.kill()
+        code = victim.wait()
+        if not there or code != -signal.SIGKILL:  # it was faster
+            assert code == 0, victim.log.read_text()[-3000:]
+            break
+        tried += 1
+    tally.tried(tried)
+    victim = Victim.start(server, output, "resume=true")
+    assert victim.wait() == 0, victim.log.read_text()[-3000:]
+    assert_complete(output, undisturbed)
+    tally.survived(tried)
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(server, undisturbed, tmp_path, fault):
+    hurt(server, undisturbed, tmp_path, fault("SIGKILL at a random moment"), random_moment, kills=2, seed=0)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_random_moments(server, undisturbed, tmp_path, fault, seed):
+    hurt(
+        server, undisturbed, tmp_path, fault("SIGKILL at a random moment"), random_moment, kills=5, seed=seed
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(3))
+def test_while_the_state_is_written(server, undisturbed, tmp_path, fault, seed):
+    moment = while_there("runs/*/*/state.pt.new*")
+    hurt(
+        server, undisturbed, tmp_path, fault("SIGKILL while the state is written"), moment, kills=5, seed=seed
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(2))
+def test_while_a_checkpoint_is_written(server, undisturbed, tmp_path, fault, seed):
+    moment = while_there("runs/*/*/*.pt.tmp", at_most=4)
+    hurt(
+        server,
+        undisturbed,
+        tmp_path,
+        fault("SIGKILL while a checkpoint is written"),
+        moment,
+        kills=4,
+        seed=seed,
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(2))
+def test_while_the_cache_is_written(server, undisturbed, tmp_path, fault, seed):
+    def moment(output: Path, chance: random.Random) -> Callable[[], bool]:
+        begun, wait = while_there("cache/.*.part", at_most=1)(output, chance), chance.uniform(0, 0.4)
+        at = 0.0
+
+        def condition() -> bool:
+            nonlocal at
+            at = at or (time.monotonic() + wait if begun() else 0.0)
+            return bool(at) and time.monotonic() > at
+
+        return condition
+
+    tally = fault("SIGKILL while the image cache is written")
+    hurt(server, undisturbed, tmp_path, tally, moment, kills=4, seed=seed, cache=False)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(2))
+def test_while_mlflow_is_written_to(server, undisturbed, tmp_path, fault, seed):
+    moment = while_there("runs/*/*/tracking.state.tmp", at_most=20)
+    tally = fault("SIGKILL while entries are on their way to MLflow")
+    hurt(server, undisturbed, tmp_path, tally, moment, kills=4, seed=seed)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_cleanly_within_an_epoch(server, undisturbed, tmp_path, fault, number, code):
+    tally = fault(f"{number.name}")
+    tally.tried()
+    shutil.copytree(undisturbed / "cache", tmp_path / "cache")
+    victim = Victim.start(server, tmp_path)
+    victim.wait_for(lambda: len(run_folders(tmp_path)) > 0)
+    time.sleep(0.3)
+    victim.signal(number)
+    assert victim.wait() == code
+    (run,) = recorded(tmp_path)
+    assert run.status == "KILLED"
+    assert (run_folders(tmp_path)[0] / "state.pt").exists()
+    assert Victim.start(server, tmp_path, "resume=true").wait() == 0
+    assert_complete(tmp_path, undisturbed)
+    tally.survived()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(2))
+def test_signals_at_random_moments(server, undisturbed, tmp_path, fault, seed):
+    """Whatever it is doing: starting, scoring, training, validating, ending."""
+    chance = random.Random(seed)
+    tally = fault("SIGTERM or SIGINT at a random moment")
+    shutil.copytree(undisturbed / "cache", tmp_path / "cache")
+    tried = 0
+    for _ in range(5):
+        victim = Victim.start(server, tmp_path, "resume=true")
+        victim.wait_for(random_moment(tmp_path, chance))
+        number = chance.choice([signal.SIGTERM, signal.SIGINT])
+        victim.signal(number)
+        code = victim.wait()
+        if code == 0:
+            break
+        # before Python has installed the handlers, the system's own way of ending a process
+        assert code in (128 + number, -number), victim.log.read_text()[-3000:]
+        tried += 1
+    tally.tried(tried)
+    assert Victim.start(server, tmp_path, "resume=true").wait() == 0
+    assert_complete(tmp_path, undisturbed)
+    tally.survived(tried)

@@ -1,0 +1,225 @@
+"""MLflow away, slow or crowded: training does not notice, and everything arrives once."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from sbp.tracking.runs import read_runs
+from tests.conftest import ROOT
+from tests.faults.harness import (
+    Victim,
+    assert_same_record,
+    assert_same_weights,
+    epochs,
+    recorded,
+    run_folders,
+)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def prepared(undisturbed: Path, output: Path) -> Path:
+    shutil.copytree(undisturbed / "cache", output / "cache")
+    return output
+
+
+def sync(output: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "sbp.cli", "sync", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "SBP_OUTPUT": str(output)},
+        timeout=120,
+    )
+
+
+class Server:
+    """An MLflow server that can be killed and started again."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        store = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        artifacts = ["--artifacts-destination", str(self.folder / "artifacts")]
+        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *store, *artifacts, *place],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                time.sleep(1)
+                return
+            time.sleep(0.3)
+        raise TimeoutError("the MLflow server does not start")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def mlflow_server(tmp_path) -> Iterator[Server]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    server = Server(folder)
+    yield server
+    server.kill()
+
+
+def test_without_a_server_everything_stays_local_and_a_later_sync_is_complete(
+    server, undisturbed, tmp_path, fault
+):
+    """The store is moved away for the run's whole life: here, behind an address where nothing listens."""
+    tally = fault("tracking server away for the whole run")
+    tally.tried()
+    output = prepared(undisturbed, tmp_path / "out")
+    uri = f"http://user:secret@127.0.0.1:{free_port()}"
+    victim = Victim.start(server, output, "tracking=server", f"tracking.uri={uri}", "tracking.patience_s=2")
+    assert victim.wait() == 0
+    text = victim.log.read_text()
+    assert "MLflow cannot be reached" in text
+    assert "nothing is lost, send the rest with: sbp sync" in text
+    assert "secret" not in text
+    (folder,), (expected,) = run_folders(output), run_folders(undisturbed)
+    assert_same_weights(folder, expected)
+    assert epochs(folder) == epochs(expected)
+    for file in folder.iterdir():
+        assert not file.is_file() or b"secret" not in file.read_bytes(), file
+    refused = sync(output)
+    assert refused.returncode == 2
+    assert "its password is not kept; give the address as --uri" in refused.stderr
+    tally.survived()
+
+
+@pytest.mark.faults
+def test_a_server_that_is_killed_and_comes_back(server, undisturbed, mlflow_server, tmp_path, fault):
+    tally = fault("tracking server killed in the middle and started again")
+    tally.tried()
+    output = prepared(undisturbed, tmp_path / "out")
+    mlflow_server.start()
+    victim = Victim.start(server, output, "tracking=server", f"tracking.uri={mlflow_server.uri}")
+    victim.wait_for(lambda: len(run_folders(output)) > 0)
+    time.sleep(0.5)
+    mlflow_server.kill()
+    assert victim.wait() == 0
+    (folder,) = run_folders(output)
+    assert_same_weights(folder, run_folders(undisturbed)[0])
+    mlflow_server.start()
+    first, second = sync(output), sync(output)
+    assert "entries sent" in first.stdout, first.stderr
+    assert "everything is in MLflow" in second.stdout
+    (run,) = read_runs(MlflowClient(mlflow_server.uri), "sbp")
+    assert run.status == "FINISHED"
+    assert_same_record(run, recorded(undisturbed)[0])
+    tally.survived()
+
+
+class SlowDoor:
+    """Passes connections on to a port, each after some seconds."""
+
+    def __init__(self, target: int, delay_s: float):
+        self.target, self.delay_s = target, delay_s
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        time.sleep(self.delay_s)
+        with contextlib.suppress(OSError):
+            other = socket.create_connection(("127.0.0.1", self.target))
+            threading.Thread(target=self._pipe, args=(client, other), daemon=True).start()
+            self._pipe(other, client)
+
+    @staticmethod
+    def _pipe(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                time.sleep(0.1)
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.faults
+def test_a_slow_server_does_not_slow_training(server, undisturbed, mlflow_server, tmp_path, fault):
+    tally = fault("tracking server slow")
+    tally.tried()
+    output = prepared(undisturbed, tmp_path / "out")
+    mlflow_server.start()
+    door = SlowDoor(mlflow_server.port, delay_s=0.5)
+    uri = f"http://127.0.0.1:{door.port}"
+    victim = Victim.start(server, output, "tracking=server", f"tracking.uri={uri}", "tracking.patience_s=5")
+    assert victim.wait() == 0
+    lines = epochs(run_folders(output)[0])
+    assert lines == epochs(run_folders(undisturbed)[0])
+    if "not everything is in MLflow" in victim.log.read_text():
+        sync(output)
+    (run,) = read_runs(MlflowClient(mlflow_server.uri), "sbp")
+    assert_same_record(run, recorded(undisturbed)[0])
+    tally.survived()
+
+
+@pytest.mark.faults
+def test_eight_runs_write_to_a_fresh_store_at_once(server, undisturbed, tmp_path, fault):
+    tally = fault("eight runs start together on a fresh SQLite store")
+    tally.tried(8)
+    prepared(undisturbed, tmp_path)
+    victims = [Victim.start(server, tmp_path, f"seed={seed}") for seed in range(8)]
+    assert [victim.wait(300) for victim in victims] == [0] * 8, victims[0].log.read_text()[-3000:]
+    runs = recorded(tmp_path)
+    assert sorted(run.seed for run in runs) == list(range(8))
+    for run in runs:
+        assert run.status == "FINISHED"
+        steps = run.series("train/loss")[0]
+        assert steps.tolist() == list(range(len(epochs(run.folder))))
+    same = next(run for run in runs if run.seed == 0)
+    assert_same_record(same, recorded(undisturbed)[0])
+    tally.survived(8)
+
+
+def test_sync_closes_a_run_whose_process_is_gone(server, undisturbed, tmp_path, fault):
+    tally = fault("run killed and never resumed")
+    tally.tried()
+    prepared(undisturbed, tmp_path)
+    victim = Victim.start(server, tmp_path)
+    victim.wait_for(lambda: any(len(epochs(folder)) > 2 for folder in run_folders(tmp_path)))
+    victim.kill()
+    victim.wait()
+    done = sync(tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = recorded(tmp_path)
+    assert run.status == "KILLED"
+    losses = [line["train/loss"] for line in epochs(run_folders(tmp_path)[0])]
+    assert run.values("train/loss").tolist() in (losses, losses[:-1])
+    tally.survived()
