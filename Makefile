@@ -10,7 +10,7 @@ ARGS ?=
 SCALE ?= cpu
 SEEDS ?= 0
 
-.PHONY: help setup demo reproduce report record train ui test check format bench clean
+.PHONY: help setup demo reproduce report record train ui test test-faults check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,8 +48,11 @@ train: $(READY) ## one run; overrides in ARGS, for example ARGS="beta=b2 seed=1"
 ui: $(READY) ## the MLflow UI on the recorded runs, on this machine only (PORT=5000)
 	@$(BIN)/sbp ui --port $(PORT)
 
-test: $(READY) ## the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## the tests, in two processes
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-faults: $(READY) ## hurt real runs in every way we know and count what survives (20 minutes)
+	@$(BIN)/python -m pytest -m "faults or not faults" tests/faults $(ARGS)
 
 check: $(READY) ## lint, formatting and types
 	@$(BIN)/ruff check .

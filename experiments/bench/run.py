@@ -112,11 +112,11 @@ def scoring_cost(repetitions: int) -> Row:
     return ("scoring pass / training pass", f"{ratio:.3f}", "at most 0.333", verdict(ratio <= 1 / 3))
 
 
-def isolated(module: str, *arguments: str) -> list[float]:
+def isolated(module: str, *arguments: str, count: int = 3) -> list[float]:
     """Numbers that a fresh process prints: memory is measured where nothing else has used any."""
     command = [sys.executable, "-m", f"experiments.bench.{module}", *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [float(word) for word in output.split()[-3:]]
+    return [float(word) for word in output.split()[-count:]]
 
 
 def score_book(repetitions: int) -> list[Row]:
@@ -137,6 +137,20 @@ def memory_growth() -> Row:
     return ("peak memory of a run", text, "growth below 5 %", verdict(large <= 1.05 * small))
 
 
+def recording() -> list[Row]:
+    """What the tracker's calls, saving states and sending cost uniform training and short epochs."""
+    rows = []
+    for name, epochs, overrides in (
+        ("baseline", 6, ("selection=none",)),
+        ("beta 8, stale_smart", 40, ("beta=b8", "staleness=stale_smart")),
+    ):
+        tracking, saving, sending, epoch_s = isolated("recording", str(epochs), *overrides, count=4)
+        for what, share, most in (("tracking", tracking, 1), ("saving", saving, 3), ("sending", sending, 3)):
+            label, measured = f"{what}, {name}", f"{share:.2%} of an epoch of {epoch_s:.2f} s"
+            rows.append((label, measured, f"at most {most} %", verdict(100 * share <= most)))
+    return rows
+
+
 def main() -> None:
     """Measure, print the table, write the CSV."""
     parser = argparse.ArgumentParser("make bench")
@@ -153,6 +167,7 @@ def main() -> None:
         lambda: [scoring_cost(n)],
         lambda: score_book(3),
         lambda: [memory_growth()],
+        recording,
     ):
         for row in measure():
             rows.append(row)

@@ -206,9 +206,11 @@ def test_memory_and_open_files_stay_flat_over_200_epochs(server, tmp_path, fault
             count = len((folder / "epochs.jsonl").read_text().splitlines())
             try:
                 pages = int(Path(f"/proc/{victim.pid}/statm").read_text().split()[1])
-                seen[count] = (pages * 4096, len(os.listdir(f"/proc/{victim.pid}/fd")))
+                files = len(os.listdir(f"/proc/{victim.pid}/fd"))
             except OSError:
                 return True
+            if pages:  # else it has ended
+                seen[count] = (pages * 4096, files)
         return False
 
     victim.wait_for(watch, timeout=300, pause=0.1)
@@ -216,6 +218,6 @@ def test_memory_and_open_files_stay_flat_over_200_epochs(server, tmp_path, fault
     early = max(memory for count, (memory, _) in seen.items() if 20 <= count <= 60)
     late = max(memory for count, (memory, _) in seen.items() if 150 <= count <= 200)
     assert late - early < 20e6, (early, late)
-    files = [count for epoch, (_, count) in seen.items() if epoch >= 20]
-    assert max(files) - min(files) <= 4, files
+    open_files = [count for epoch, (_, count) in seen.items() if epoch >= 20]
+    assert max(open_files) - min(open_files) <= 4, open_files
     tally.survived()

@@ -1,0 +1,140 @@
+"""A run's journal: what is final stays, what is not is taken back, and everything arrives once."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sbp.tracking import open_store
+from sbp.tracking.courier import Courier, Delivery
+from sbp.tracking.journal import Journal, last_status, read_entries
+from sbp.tracking.journal_tracker import JournalTracker
+from sbp.tracking.runs import read_runs
+from sbp.tracking.store import artifact_location
+
+
+def kinds(journal: Journal) -> list[str]:
+    return [entry.kind for entry in read_entries(journal.path, 0, journal.committed)]
+
+
+def begun(folder: Path, output: Path) -> JournalTracker:
+    folder.mkdir(parents=True, exist_ok=True)
+    tracker = JournalTracker(Journal(folder))
+    tracker.begin("sbp", artifact_location(output), "a run", {"a": 1})
+    return tracker
+
+
+def test_what_was_not_committed_is_taken_back(tmp_path):
+    tracker = begun(tmp_path, tmp_path)
+    tracker.log_metrics({"x": 1.0}, 0)
+    tracker.commit()
+    tracker.log_metrics({"x": 2.0}, 1)
+    journal = Journal(tmp_path)
+    assert kinds(journal) == ["run", "metrics"]
+    assert journal.last_step == 0
+    journal.rollback()
+    tracker = JournalTracker(journal)
+    tracker.status("KILLED")
+    tracker.commit()
+    assert kinds(journal) == ["run", "metrics", "status"]
+    assert last_status(journal) == "KILLED"
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_half_a_line_at_the_end_is_passed_over(tmp_path, cut):
+    tracker = begun(tmp_path, tmp_path)
+    tracker.commit()
+    size = tracker.journal.path.stat().st_size
+    tracker.log_metrics({"x": 2.0}, 1)
+    content = tracker.journal.path.read_bytes()
+    tracker.journal.path.write_bytes(content[: size + cut])
+    journal = Journal(tmp_path)
+    assert kinds(journal) == ["run"]
+    journal.rollback()
+    assert journal.path.stat().st_size == size
+
+
+def fill(tracker: JournalTracker, epochs: int) -> None:
+    for step in range(epochs):
+        tracker.log_image("loss_hist", np.full((20, 30, 3), step, np.uint8), step)
+        tracker.log_metrics({"x": step / 3, "not a number": float("nan")}, step)
+        tracker.commit()
+    tracker.status("FINISHED")
+    tracker.commit()
+
+
+class Flaky:
+    """A client whose every call fails after it has arrived, a number of times."""
+
+    def __init__(self, client, failures: int):
+        self.client, self.left = client, failures
+
+    def __getattr__(self, name):
+        method = getattr(self.client, name)
+
+        def call(*arguments, **named):
+            result = method(*arguments, **named)
+            if name in ("create_run", "log_batch", "log_image", "set_terminated") and self.left > 0:
+                self.left -= 1
+                raise OSError("the answer was lost")
+            return result
+
+        return call
+
+
+@pytest.mark.parametrize("failures", [0, 1, 7])
+def test_entries_arrive_once_even_where_answers_are_lost(tmp_path, failures):
+    output, folder = tmp_path / "out", tmp_path / "run"
+    tracker = begun(folder, output)
+    fill(tracker, 3)
+    client = open_store(None, output)
+    flaky = Flaky(client, failures)
+    for _ in range(failures + 1):
+        delivery = Delivery(folder, lambda: flaky)
+        try:
+            delivery.send(tracker.journal.committed)
+        except OSError:
+            continue
+    (run,) = read_runs(client, "sbp")
+    assert run.status == "FINISHED"
+    assert run.series("x")[0].tolist() == [0, 1, 2]
+    assert run.series("x")[1].tolist() == [0, 1 / 3, 2 / 3]
+    pictures = [
+        file.path for file in client.list_artifacts(run.run_id, "images") if file.path.endswith(".png")
+    ]
+    assert len(pictures) == 3
+    assert not list(folder.glob("unsent*"))
+
+
+def test_a_store_that_hangs_does_not_hold_up_the_run(tmp_path, caplog):
+    tracker = begun(tmp_path, tmp_path)
+    fill(tracker, 2)
+    forever = threading.Event()
+
+    def hang():
+        forever.wait()
+
+    started = time.monotonic()
+    courier = Courier(Delivery(tmp_path, hang), patience_s=0.5)
+    courier.deliver(tracker.journal.committed)
+    assert courier.close() is False
+    assert time.monotonic() - started < 5
+    assert "send the rest with: sbp sync" in caplog.text
+    forever.set()
+
+
+def test_a_courier_that_was_cut_off_goes_on_where_it_was(tmp_path):
+    output, folder = tmp_path / "out", tmp_path / "run"
+    tracker = begun(folder, output)
+    fill(tracker, 5)
+    client = open_store(None, output)
+    first = Delivery(folder, lambda: client)
+    middle = [entry.end for entry in read_entries(tracker.journal.path, 0, tracker.journal.committed)][4]
+    first.send(middle)
+    assert json.loads((folder / "tracking.state.json").read_text())["sent"] == middle
+    Delivery(folder, lambda: client).send(tracker.journal.committed)
+    (run,) = read_runs(client, "sbp")
+    assert run.series("x")[0].tolist() == [0, 1, 2, 3, 4]

@@ -1,0 +1,111 @@
+"""Nothing that comes from outside is executed, and no password leaves the process."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sbp.data.arrays import open_data
+from sbp.engine.checkpoint import load_checkpoint
+from sbp.errors import UserError
+from sbp.run_record import public
+from sbp.tracking.store import masked
+from tests.conftest import ROOT, ToySource, make_config
+
+
+class Bomb:
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
+    mark = tmp_path / "executed"
+    torch.save({"format": "sbp-model-1", "weights": Bomb(mark)}, tmp_path / "model.pt")
+    with pytest.raises(UserError, match=r"model\.pt: not a readable checkpoint"):
+        load_checkpoint(tmp_path / "model.pt")
+    assert not mark.exists()
+
+
+def test_the_image_cache_holds_plain_arrays_and_json(tmp_path):
+    data = open_data(ToySource(), tmp_path)
+    kinds = {path.suffix for path in data.path.iterdir()}
+    assert kinds == {".npy", ".json"}
+    for path in data.path.glob("*.npy"):
+        np.load(path, allow_pickle=False)
+
+
+def test_a_cache_with_code_in_it_is_refused_and_not_run(tmp_path):
+    data, mark = open_data(ToySource(), tmp_path), tmp_path / "executed"
+    np.save(data.path / "val_labels.npy", np.array([Bomb(mark)], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"Python objects|[Pp]ickle"):
+        open_data(ToySource(), tmp_path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:secret@host:5000", "http://user:***@host:5000"),
+        ("postgresql://me:s3c/ret@db/x", "postgresql://me:***@db/x"),
+        ("http://:secret@host", "http://:***@host"),
+        ("http://host:5000/a", "http://host:5000/a"),
+        (
+            "failed for url http://user:secret@host/api: timeout",
+            "failed for url http://user:***@host/api: timeout",
+        ),
+    ],
+)
+def test_passwords_in_addresses_are_masked(text, shown):
+    assert masked(text) == shown
+
+
+def test_the_config_that_is_kept_has_no_password():
+    config = make_config("tracking=server", "tracking.uri=http://user:secret@host:5000")
+    assert "secret" not in str(public(config))
+    assert public(config)["tracking"]["uri"] == "http://user:***@host:5000"
+    assert config.tracking.uri == "http://user:secret@host:5000"
+
+
+def test_the_ui_listens_on_this_machine_only(tmp_path):
+    """What `sbp ui` would start, read from the process that it becomes."""
+    script = (
+        "import os, sys\n"
+        "os.execv = lambda program, command: print(command)\n"
+        "sys.argv = ['sbp', 'ui', '--port', '5099']\n"
+        "from sbp.cli import main\n"
+        "main()\n"
+    )
+    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "'--host', '127.0.0.1', '--port', '5099'" in done.stdout, done.stderr
+
+
+def test_nothing_in_the_package_unpickles_or_evaluates():
+    allowed = {"build_data.py"}
+    pattern = re.compile(r"\b(pickle\.load|eval\(|exec\(|allow_pickle=True|weights_only=False|yaml\.load\()")
+    for path in (ROOT / "sbp").rglob("*.py"):
+        text = re.sub(r"\.eval\(\)", "", path.read_text())
+        assert not pattern.search(text) or path.name in allowed, path
+
+
+def test_states_and_checkpoints_are_archives_that_say_when_a_byte_is_wrong(tmp_path):
+    from sbp.engine.run_state import load_state, save_state
+
+    save_state(tmp_path, "me", {"x": torch.arange(100_000)})
+    path = tmp_path / "state.pt"
+    assert zipfile.ZipFile(path).testzip() is None
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert load_state(tmp_path, "me") is None
