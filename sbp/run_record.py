@@ -1,6 +1,7 @@
 """What a run leaves behind: metrics per epoch, histograms, figures, checkpoints."""
 
 import json
+import logging
 import math
 import os
 import shutil
@@ -37,6 +38,8 @@ STATES = 3
 """Copies of model and optimizer on the disk at most, beside the two checkpoints: two states and a new one."""
 SMALL_FILES = 50e6
 """Bytes for histograms, figures and tables of a run; measured: 2 to 20 MB."""
+
+log = logging.getLogger("sbp")
 
 
 class RunRecord:
@@ -278,10 +281,11 @@ def public(config: Config) -> dict[str, Any]:
 
 
 def expect_room(folder: Path, model: nn.Module) -> None:
-    """Raise UserError if the disk has no room for a run's checkpoints and states."""
+    """Say how much a run's checkpoints and states need; raise UserError if the disk has no room for that."""
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     needed = 2 * 2 * weights + STATES * 3 * weights + SMALL_FILES  # Adam keeps two values per weight
     free = shutil.disk_usage(folder).free
+    log.info("writes up to %.0f MB to %s", needed / 1e6, folder)
     if needed > free:
         raise UserError(
             f"{folder}: a run needs up to {needed / 1e6:.0f} MB there, {free / 1e6:.0f} MB are free; choose "

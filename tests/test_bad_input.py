@@ -122,6 +122,7 @@ JSON = st.recursive(
 
 
 COCO, TABLE = (make_config(f"data={name}", "data.defects=[scratch]").data for name in ("coco", "table"))
+SEVERSTAL = make_config("data=severstal").data
 
 
 def written(root: Path, text: str, name: str) -> Path:
@@ -203,4 +204,27 @@ def test_any_table_is_one_line(tmp_path_factory, header, rows):
     data = replace(TABLE, root=str(root))
     with pytest.raises(UserError) as error:
         build_source(data, root)
+    assert "\n" not in str(error.value)
+
+
+RUNS = st.sampled_from(["", "1 3", "1 3 7", "0 3", "-1 2", "1 99999999", "a b", "1.5 2", "5 2 1 2", "é"])
+
+
+@FEW
+@given(
+    header=st.sampled_from(["ImageId,ClassId,EncodedPixels", "ImageId_ClassId,EncodedPixels", "a,b", ""]),
+    rows=st.lists(
+        st.tuples(st.sampled_from(["a.jpg", "b.jpg", "", "../a.jpg"]), st.sampled_from("159x"), RUNS),
+        max_size=4,
+    ),
+)
+def test_any_severstal_table_is_one_line(tmp_path_factory, header, rows):
+    root = tmp_path_factory.mktemp("severstal")
+    (root / "train_images").mkdir()
+    cv2.imwrite(str(root / "train_images" / "a.jpg"), np.zeros((8, 16), np.uint8))
+    joint = header.startswith("ImageId_")
+    lines = [f"{name}_{number},{runs}" if joint else f"{name},{number},{runs}" for name, number, runs in rows]
+    (root / "train.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        build_source(replace(SEVERSTAL, root=str(root)), root)
     assert "\n" not in str(error.value)

@@ -305,17 +305,22 @@ def test_a_board_inside_another_draws_nothing_of_its_own():
 
 WRITER = """
 import sys
-import time
 from pathlib import Path
-from sbp.tracking import experiment_id, open_store
-from sbp.tracking.mlflow_tracker import MlflowTracker
+from sbp.tracking import artifact_location, open_store
+from sbp.tracking.courier import Delivery
+from sbp.tracking.journal import Journal
+from sbp.tracking.journal_tracker import JournalTracker
 output, number = sys.argv[1], int(sys.argv[2])
-client = open_store(None, output)
-tracker = MlflowTracker(client, experiment_id(client, "sbp", output, True), f"writer {number}", {"n": number})
+folder = Path(output, f"run{number}")
+folder.mkdir()
+tracker = JournalTracker(Journal(folder))
+tracker.begin("sbp", artifact_location(output), f"writer {number}", {"n": number})
 tracker.log_params({f"key{i}": number for i in range(150)})
 for step in range(25):
     tracker.log_metrics({f"metric{i}": number + step + i for i in range(40)}, step)
-tracker.close("FINISHED")
+tracker.status("FINISHED")
+tracker.commit()
+Delivery(folder, lambda: open_store(None, output)).send(tracker.journal.committed)
 """
 
 

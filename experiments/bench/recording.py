@@ -1,8 +1,8 @@
 """What recording a run costs: the tracker and the saved states, as shares of an epoch's time.
 
-`python -m experiments.bench.recording EPOCHS [overrides]` prints four numbers of a run at cpu scale: the shares
-of its time for the tracker's calls and for saving states, the share of its processor time for sending to a local
-store beside the training, and the seconds per epoch. The first epochs are left out.
+`python -m experiments.bench.recording EPOCHS [overrides]` prints four numbers of a run at cpu scale: the
+shares of its time for the tracker's calls and for saving states, the share of its processor time for sending
+to a local store beside the training, and the seconds per epoch. The first epochs are left out.
 """
 
 import sys

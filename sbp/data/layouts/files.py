@@ -62,6 +62,8 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
 
 def inside(root: Path, name: str, where: str) -> Path:
     """The file `name` below `root`. Raises UserError if it lies elsewhere or does not exist."""
+    if any(ord(character) < 32 for character in name):
+        raise UserError(f"{where}: {name!r} is no file name")
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{where}: {name} lies outside of data.root={root}; paths must be relative to it")
