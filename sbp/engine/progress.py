@@ -42,6 +42,7 @@ class Reporter(Progress):
         self.started = time.monotonic()
         self.drawn = self.logged = float("-inf")
         self.used = 0.0
+        self.before: float | None = None  # share of the budget that was used when a run went on
         self.text = ""
         self.last: dict[str, float] = {}
 
@@ -51,6 +52,8 @@ class Reporter(Progress):
 
     def advance(self, images: float, used: float | None = None) -> None:
         self.done += images
+        if used is not None and self.before is None:
+            self.before = used if used > 0.05 else 0.0
         self.used = self.used if used is None else used
         now = time.monotonic()
         if self.interactive and now - self.drawn > 0.1:
@@ -74,7 +77,8 @@ class Reporter(Progress):
 
     def _left(self) -> float:
         elapsed = time.monotonic() - self.started
-        return elapsed * (1 - self.used) / self.used if self.used > 0 else float("inf")
+        gained = self.used - (self.before or 0.0)
+        return elapsed * (1 - self.used) / gained if gained > 0 else float("inf")
 
     def _numbers(self, epoch: int) -> str:
         parts = [f"epoch {epoch + 1}"]

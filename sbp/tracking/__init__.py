@@ -56,10 +56,11 @@ NO_PARAMS = (
 def unreachable_is_said(consequence: str) -> Iterator[None]:
     """Turn an error of the store into a warning: nothing about it is worth losing a run for."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = " ".join(masked(str(error)).split())[:160]
         log.warning("MLflow cannot be reached, %s: %s", consequence, reason)
 
@@ -81,13 +82,14 @@ def tracked_run(
     if config.tracking.name == "none":
         yield NullTracker()
         return
-    client = open_store(config.tracking.uri, config.output_root)
     location = artifact_location(config.output_root) if config.tracking.uri is None else None
-    experiment = None
+    client = experiment = None
     with unreachable_is_said("training goes on"):
+        client = open_store(config.tracking.uri, config.output_root)
         experiment = experiment_id(client, config.tracking.experiment, location)
     folder = Path(config.run_dir)
-    journal, delivery = Journal(folder), Delivery(folder, lambda: client)
+    delivery = Delivery(folder, lambda: client or open_store(config.tracking.uri, config.output_root))
+    journal = Journal(folder)
     tracker = JournalTracker(journal)
     journal.rollback()
     if goes_on and journal.size:

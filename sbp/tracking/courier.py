@@ -121,6 +121,8 @@ class Courier:
     def _arrived(self) -> None:
         self.trouble = ""
         if self.closing:
+            if time.monotonic() > self.give_up_at:
+                raise TimeoutError("this came too late")  # somebody else may be sending by now
             self.give_up_at = time.monotonic() + self.patience_s
 
     def _note_trouble(self, error: Exception) -> None:
