@@ -25,8 +25,9 @@ def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
         known = {"name", "channels", "compute", "defects", "common", "rare"}
         return InspectionSource(**{k: v for k, v in vars(config).items() if k not in known})
     if isinstance(config, c.DiskData):
+        memory = Path(output_root) / "cache" / "contents.json"
         return ListedSource(
-            config.name, build_listing(config), reading(config), splitting(config, output_root)
+            config.name, build_listing(config), reading(config), splitting(config, output_root), memory
         )
     raise UserError(f"data.name={config.name}: must be one of {', '.join(c.SCHEMAS['data'])}")
 
@@ -105,6 +106,22 @@ def default_split_file(config: c.DiskData, output_root: str | Path) -> Path:
 def cache_root(config: c.Config) -> Path:
     """Where decoded data sets are kept, shared by all runs of an output folder."""
     return Path(config.output_root) / "cache"
+
+
+def content(config: c.DiskData, output_root: str | Path) -> str:
+    """12 hex digits of the images and masks on disk that a run uses, and of their split. Looked up once per
+    process. A set that cannot be read has the digest of what is wrong with it: opening it says that."""
+    key = json.dumps([vars(config), str(output_root)], sort_keys=True, default=str)
+    if key not in _contents:
+        try:
+            described = json.dumps(build_source(config, output_root).describe(), sort_keys=True)
+        except UserError as error:
+            described = str(error)
+        _contents[key] = hashlib.sha256(described.encode()).hexdigest()[:12]
+    return _contents[key]
+
+
+_contents: dict[str, str] = {}
 
 
 def open_cached(config: c.Config) -> DataSet:

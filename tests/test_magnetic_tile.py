@@ -258,9 +258,14 @@ def test_the_description_identifies_the_content(root, tmp_path):
     others = ({"image_size": 8}, {"fit": "pad"}, {"defects": ["crack"]}, {"seed": 1}, {"threshold": 99})
     for changed in (*others, {"val_fraction": 0.3}, {"test_fraction": 0.3}):
         assert source(moved, **changed).describe() != before
-    mask = first(moved, "crack", ".png")
+    copied = Path(shutil.copytree(moved, tmp_path / "copy", copy_function=shutil.copyfile))
+    mask = first(copied, "crack", ".png")
     os.utime(mask, ns=(1, 1))
-    assert source(moved).describe() != before
+    assert source(copied).describe() == before
+    content = mask.read_bytes()
+    mask.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(mask, ns=(1, 1))
+    assert source(copied).describe() != before
 
 
 def test_the_description_reads_no_pixels(root):

@@ -2,18 +2,21 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from sbp import build_data
 from sbp.errors import UserError
 from sbp.preflight import check_overrides
 from sbp.sweep.board import FOLDER_VARIABLE, BoardReporter, State, board, line, read_state
-from sbp.sweep.fingerprint import content_of, fingerprint
+from sbp.sweep.fingerprint import fingerprint
 from sbp.sweep.remaining import remaining
 from sbp.tracking import open_store
 from sbp.tracking.runs import read_runs
@@ -198,18 +201,30 @@ def test_whatever_changes_a_result_makes_another_run(override):
     assert fingerprint(make_config(override)) != fingerprint(make_config())
 
 
-def test_changed_images_make_another_run_and_moved_ones_do_not(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "image.png").write_bytes(b"1")
+def test_changed_images_or_splits_make_another_run_and_copied_ones_do_not(tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(9):
+        for folder in ("images", "masks/x"):
+            path = tmp_path / "a" / folder / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), rng.integers(0, 2, (8, 8), dtype=np.uint8) * 255)
 
-    def of(folder: str) -> str:
-        return fingerprint(make_config("data=masks", "data.defects=[x]", f"data.root={tmp_path / folder}"))
+    def of(folder: str, *overrides: str) -> str:
+        build_data._contents.clear()  # they are looked up once per process
+        where = [f"data.root={tmp_path / folder}", f"output_root={tmp_path / 'out'}"]
+        return fingerprint(make_config("data=masks", "data.defects=[x]", *where, *overrides))
 
     before = of("a")
-    (tmp_path / "a").rename(tmp_path / "b")
+    assert of("a") == before
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)  # with other times
     assert of("b") == before
-    (tmp_path / "b" / "new.png").write_bytes(b"2")
-    content_of.cache_clear()  # it is read once per process
+    split = tmp_path / "own.csv"
+    assert of("b", f"data.split_file={split}") == before  # the same split, kept elsewhere
+    rows = split.read_text()
+    split.write_text(rows.replace("val", "?").replace("test", "val").replace("?", "test"))
+    assert of("b", f"data.split_file={split}") != before
+    pixels = cv2.imread(str(tmp_path / "b" / "images" / "3.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(tmp_path / "b" / "images" / "3.png"), 255 - pixels)
     assert of("b") != before
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sbp.data.content import digests
 from sbp.data.decode import image_shape, read_image
 from sbp.data.fitting import FITS, Fitting
 from sbp.data.listing import Item, Listing
@@ -58,11 +59,19 @@ class ListedSource:
     Samples hold images (H, W, C) uint8 and masks (H, W, D) uint8 in {0, 1}. A defect that is marked never
     vanishes in resizing. Raises UserError, before pixels of images are read, for values out of range, names
     that occur twice, an empty split, and a defect that no training image holds. Mask files are read to see
-    which defects an image holds, where neither the layout nor the split file says it.
+    which defects an image holds, where neither the layout nor the split file says it. memory: see `digests`.
     """
 
-    def __init__(self, name: str, listing: Listing, reading: Reading, splitting: Splitting):
+    def __init__(
+        self,
+        name: str,
+        listing: Listing,
+        reading: Reading,
+        splitting: Splitting,
+        memory: Path | None = None,
+    ):
         self.name, self.listing, self.reading, self.splitting = name, listing, reading, splitting
+        self.memory = memory
         self.defects = listing.defects
         self.skip_bad = reading.skip_bad
         self._check()
@@ -142,25 +151,18 @@ class ListedSource:
                 )
 
     def describe(self) -> dict[str, Any]:
-        """The arguments and a digest of all files' names, sizes and times of change, of what a manifest
-        marks, and of the split; reads no pixels. The place of `root` is not part of it: a moved folder is the
-        same data."""
+        """The arguments and a digest of all files' names and bytes, of what a manifest marks, and of the
+        split; decodes nothing. Neither the place of the files nor their times are part of it: a copied folder
+        is the same data, on any machine."""
+        marks = [mark for item in self.listing.items for marks in item.marks.values() for mark in marks]
+        files = [item.image for item in self.listing.items]
+        files += [mark.path for mark in marks if isinstance(mark, MaskFile)]
+        held = dict(zip(files, digests(files, self.memory), strict=True))
         digest = hashlib.sha256()
         for item, split in zip(self.listing.items, self.splits_of, strict=True):
-            digest.update(json.dumps([item.name, split, self._identity(item)]).encode())
+            digest.update(json.dumps([item.name, split, _identity(item, held)]).encode())
         values = vars(self.reading) | {"loader": LOADER_VERSION, "defects": list(self.defects)}
         return values | {"files": digest.hexdigest()}
-
-    def _identity(self, item: Item) -> list:
-        entries: list = [(item.image.name, *_stat(item.image))]
-        for defect, marks in item.marks.items():
-            for mark in marks:
-                if isinstance(mark, MaskFile):
-                    about = [mark.path.name, *_stat(mark.path), mark.value, mark.threshold]
-                    entries.append([defect, *about])
-                else:
-                    entries.append([defect, str(mark)])
-        return entries
 
     @cached_property
     def fitting(self) -> Fitting:
@@ -183,12 +185,16 @@ class ListedSource:
         return Sample(self.fitting.image(image), np.stack(fitted, axis=2), None, item.name)
 
 
-def _stat(path: Path) -> tuple[int, int]:
-    try:
-        about = path.stat()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    return about.st_size, about.st_mtime_ns
+def _identity(item: Item, held: dict[Path, str]) -> list:
+    """Names and digests of an item's files, and what is said of them. held: the digest of each file."""
+    entries: list = [(item.image.name, held[item.image])]
+    for defect, marks in item.marks.items():
+        for mark in marks:
+            if isinstance(mark, MaskFile):
+                entries.append([defect, mark.path.name, held[mark.path], mark.value, mark.threshold])
+            else:
+                entries.append([defect, str(mark)])
+    return entries
 
 
 def read_item(

@@ -55,8 +55,7 @@ class Trainer:
     gradient probe, if there is one, measures every `probe_every` epochs, before the epoch trains.
     Validation comes every `evaluate_every` epochs, or `evaluate_count` times spread over the budget, at the
     ends of epochs, and after the last one. whole: what applies `model` to whole images where it is trained
-    on tiles of them (Tiled); scorer has the same. after_step is
-    called after every training step.
+    on tiles of them (Tiled); scorer has the same. after_step is called after every training step.
     """
 
     model: nn.Module

@@ -1,12 +1,11 @@
 """What makes two runs the same run: everything in the config and the code that can change a result."""
 
-import contextlib
 import hashlib
 import json
-import os
 from functools import cache
 from pathlib import Path
 
+from sbp.build_data import content
 from sbp.config import Config, DiskData, flattened
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -37,6 +36,7 @@ NOT_RESULTS = {
     "trainer.save_every_s",
     "trainer.save_share",
     "data.cache",
+    "data.split_file",
 }
 
 
@@ -44,7 +44,7 @@ def fingerprint(config: Config) -> str:
     """16 hex digits, equal for configs that train the same run with the present code.
 
     Names, folders, tracking, tags and the numbers of threads and loader workers do not count. Images on disk
-    count by their content, not by their place.
+    count by their content, not by their place; so does the file that splits them.
     """
     values = {
         key: value
@@ -52,23 +52,9 @@ def fingerprint(config: Config) -> str:
         if key not in NOT_RESULTS and not key.startswith(("tags", "tracking."))
     }
     if isinstance(config.data, DiskData) and config.data.root:
-        values["data.root"] = content_of(config.data.root)
+        values["data.root"] = content(config.data, config.output_root)
     text = json.dumps([code_version(), values], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache
-def content_of(root: str) -> str:
-    """12 hex digits of the names, sizes and times of change of all files below a folder."""
-    digest, top = hashlib.sha256(), Path(root).expanduser()
-    for folder, folders, files in os.walk(top):
-        folders.sort()
-        for name in sorted(files):
-            path = Path(folder, name)
-            with contextlib.suppress(OSError):  # what cannot be read is named when the images are
-                about = path.stat()
-                digest.update(f"{path.relative_to(top)} {about.st_size} {about.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:12]
 
 
 @cache
