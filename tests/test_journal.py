@@ -1,12 +1,14 @@
 """A run's journal: what is final stays, what is not is taken back, and everything arrives once."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sbp.tracking import open_store
 from sbp.tracking.courier import Courier, Delivery
@@ -109,6 +111,35 @@ def test_entries_arrive_once_even_where_answers_are_lost(tmp_path, failures):
     assert not list(folder.glob("unsent*"))
 
 
+@pytest.mark.parametrize("what_is_left", ["one file", "half a file", "both"])
+def test_a_picture_that_arrived_in_part_is_completed(tmp_path, what_is_left):
+    """MLflow keeps a picture as two files; whoever writes them can be killed at any moment."""
+    output, folder = tmp_path / "out", tmp_path / "run"
+    tracker = begun(folder, output)
+    tracker.log_image("loss_hist", np.full((20, 30, 3), 9, np.uint8), 4)
+    tracker.commit()
+    client = open_store(None, output)
+    journal = (tracker.journal.path, 0, tracker.journal.committed)
+    run, image = read_entries(*journal)
+    Delivery(folder, lambda: client).send(run.end)
+    (recorded,) = read_runs(client, "sbp")
+    with Image.open(folder / image.content["path"]) as picture:
+        client.log_image(recorded.run_id, picture, key="loss_hist", step=4, timestamp=image.content["time"])
+    (place,) = output.glob("mlflow/artifacts/*/artifacts/images")
+    (large,), (small,) = place.glob("*.png"), place.glob("*.webp")
+    if what_is_left == "one file":
+        small.unlink()
+    elif what_is_left == "half a file":
+        os.truncate(small, 20)
+        os.truncate(large, 20)
+    Delivery(folder, lambda: client).send(tracker.journal.committed)
+    assert sorted(place.iterdir()) == sorted([large, small])
+    for path in (large, small):
+        with Image.open(path) as picture:
+            assert np.asarray(picture).mean() == pytest.approx(9, abs=1)
+    assert not list(folder.glob("unsent*"))
+
+
 def test_a_store_that_hangs_does_not_hold_up_the_run(tmp_path, caplog):
     tracker = begun(tmp_path, tmp_path)
     fill(tracker, 2)
@@ -124,6 +155,24 @@ def test_a_store_that_hangs_does_not_hold_up_the_run(tmp_path, caplog):
     assert time.monotonic() - started < 5
     assert "send the rest with: sbp sync" in caplog.text
     forever.set()
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}"])
+def test_a_state_lost_with_the_machine_doubles_nothing(tmp_path, content):
+    output, folder = tmp_path / "out", tmp_path / "run"
+    tracker = begun(folder, output)
+    fill(tracker, 3)
+    client = open_store(None, output)
+    before = {path.name: path.read_bytes() for path in folder.glob("unsent*")}
+    Delivery(folder, lambda: client).send(tracker.journal.committed)
+    for name, picture in before.items():
+        (folder / name).write_bytes(picture)
+    (folder / "tracking.state.json").write_text(content)
+    Delivery(folder, lambda: client).send(tracker.journal.committed)
+    (run,) = read_runs(client, "sbp")
+    assert run.series("x")[0].tolist() == [0, 1, 2]
+    assert len(list(output.glob("mlflow/artifacts/*/artifacts/images/*.png"))) == 3
+    assert not list(folder.glob("unsent*"))
 
 
 def test_a_courier_that_was_cut_off_goes_on_where_it_was(tmp_path):

@@ -30,10 +30,14 @@ class Delivery:
         self.folder, self.open_client = folder, open_client
         self.path = folder / STATE
         self.run_id, self.sent = None, 0
-        self.in_doubt = self.path.exists()
+        # The next entry may have arrived before; all may, if the machine went down and took the state along.
+        self.in_doubt, self.all_in_doubt = self.path.exists(), False
         if self.in_doubt:
-            state = json.loads(self.path.read_text())
-            self.run_id, self.sent = state["run_id"], state["sent"]
+            try:
+                state = json.loads(self.path.read_text())
+                self.run_id, self.sent = state["run_id"], state["sent"]
+            except (ValueError, KeyError):
+                self.all_in_doubt = True
         self.run: MlflowRun | None = None
 
     def send(self, stop: int, arrived: Callable[[], None] = lambda: None) -> None:
@@ -44,7 +48,7 @@ class Delivery:
                 if not self.path.exists():
                     self._note()  # from here on, the run may be there without being known
                 self.run = MlflowRun(self.open_client(), self.folder, self.run_id, self._found)
-            self.run.send(entry, self.in_doubt)
+            self.run.send(entry, self.in_doubt or self.all_in_doubt)
             self.in_doubt, self.sent = False, entry.end
             self._note()
             arrived()

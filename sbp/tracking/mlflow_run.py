@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sbp.tracking.journal import Entry
@@ -10,6 +11,10 @@ from sbp.tracking.store import experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from PIL.Image import Image
+
+PREVIEW = 256
+"""Pixels of the longer side of an image's small version, which the UI shows first."""
 
 
 class MlflowRun:
@@ -100,19 +105,34 @@ class MlflowRun:
         from PIL import Image
 
         path = self.folder / content["path"]
-        there = (
-            f"images/{content['key'].replace('/', '~')}+step+{content['step']}+timestamp+{content['time']}+"
-        )
-        arrived = in_doubt and any(
-            file.path.startswith(there) and file.path.endswith("compressed.webp")
-            for file in self.client.list_artifacts(self._id, "images")
-        )
-        if not arrived and path.exists():
+        if path.exists():  # else it has arrived
+            key, step, time = content["key"], content["step"], content["time"]
             with Image.open(path) as image:
-                self.client.log_image(
-                    self._id, image, key=content["key"], step=content["step"], timestamp=content["time"]
-                )
-        path.unlink(missing_ok=True)
+                if name := self._name_of_image(key, step, time) if in_doubt else None:
+                    self._replace_image(image, name)
+                else:
+                    self.client.log_image(self._id, image, key=key, step=step, timestamp=time)
+            path.unlink()
+
+    def _name_of_image(self, key: str, step: int, time: int) -> str | None:
+        """How MLflow calls an image of which at least the first of its two files has arrived, in part
+        perhaps."""
+        begin = f"images/{key.replace('/', '~')}+step+{step}+timestamp+{time}+"
+        for file in self.client.list_artifacts(self._id, "images"):
+            if file.path.startswith(begin) and file.path.endswith(".png"):
+                return Path(file.path).stem
+        return None
+
+    def _replace_image(self, image: "Image", name: str) -> None:
+        """Put both files of an image there again, as `MlflowClient.log_image` does under a new name."""
+        with TemporaryDirectory() as folder:
+            files = [Path(folder, f"{name}.png"), Path(folder, f"{name}+compressed.webp")]
+            image.save(files[0])
+            image.thumbnail((PREVIEW, PREVIEW))
+            image.save(files[1])
+            for file in files:
+                self.client.log_artifact(self._id, str(file), "images")
+        self.client.set_tag(self._id, "mlflow.loggedImages", "True")
 
     def _status(self, content: dict[str, Any]) -> None:
         if content["status"] == "RUNNING":

@@ -1,5 +1,6 @@
 """Full disks, damaged and foreign files, two runs in one folder: one clear line, and nothing lost."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -100,14 +101,9 @@ def test_a_disk_that_fills_up_in_the_middle(server, undisturbed, small_disk, fau
     victim.wait_for(lambda: len(run_folders(output)) > 0)
     filling = output.parent / "filling"
     free = shutil.disk_usage(output).free - megabytes * 1_000_000
-    with open(filling, "wb") as file:
+    with open(filling, "wb", buffering=0) as file, contextlib.suppress(OSError):
         while free > 0:
-            try:
-                file.write(bytes(min(free, 100_000)))
-                file.flush()
-            except OSError:
-                break
-            free -= 100_000
+            free -= file.write(bytes(min(free, 100_000)))
     code = victim.wait()
     text = victim.log.read_text()
     assert code == 2, text[-2000:]

@@ -43,24 +43,31 @@ def while_there(pattern: str, at_most: int = 6) -> Moment:
 
 
 def hurt(server, undisturbed, output: Path, tally, moment: Moment, kills: int, seed: int, cache: bool = True):
-    """Start the same command again and again, each time killed at such a moment, then let it be."""
+    """Start the same command again and again, each time killed at such a moment, then let it be.
+
+    A run that ends before its first such moment is followed by another one in a new folder.
+    """
     chance, tried = random.Random(seed), 0
-    if cache:
-        shutil.copytree(undisturbed / "cache", output / "cache")
-    while tried < kills:
-        victim = Victim.start(server, output, "resume=true")
-        there = victim.wait_for(moment(output, chance), pause=0.0005)
-        victim.kill()
-        code = victim.wait()
-        if not there or code != -signal.SIGKILL:  # it was faster
-            assert code == 0, victim.log.read_text()[-3000:]
+    for folder in (output / str(attempt) for attempt in range(5)):
+        folder.mkdir()
+        if cache:
+            shutil.copytree(undisturbed / "cache", folder / "cache")
+        while tried < kills:
+            victim = Victim.start(server, folder, "resume=true")
+            there = victim.wait_for(moment(folder, chance), pause=0.0005)
+            victim.kill()
+            code = victim.wait()
+            if not there or code != -signal.SIGKILL:  # it was faster
+                assert code == 0, victim.log.read_text()[-3000:]
+                break
+            tried += 1
+        if tried:
             break
-        tried += 1
     assert tried, "nothing was hurt"
     tally.tried(tried)
-    victim = Victim.start(server, output, "resume=true")
+    victim = Victim.start(server, folder, "resume=true")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
-    assert_complete(output, undisturbed)
+    assert_complete(folder, undisturbed)
     tally.survived(tried)
 
 

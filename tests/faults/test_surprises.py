@@ -218,6 +218,9 @@ def test_memory_and_open_files_stay_flat_over_200_epochs(server, tmp_path, fault
     early = max(memory for count, (memory, _) in seen.items() if 20 <= count <= 60)
     late = max(memory for count, (memory, _) in seen.items() if 150 <= count <= 200)
     assert late - early < 20e6, (early, late)
-    open_files = [count for epoch, (_, count) in seen.items() if epoch >= 20]
-    assert max(open_files) - min(open_files) <= 4, open_files
+    files = {count: number for count, (_, number) in seen.items()}
+    # some are open for a moment, while something is written: the median is what stays
+    early = np.median([number for count, number in files.items() if 20 <= count <= 60])
+    late = np.median([number for count, number in files.items() if 150 <= count <= 200])
+    assert late - early <= 1, files
     tally.survived()
