@@ -216,11 +216,12 @@ def test_memory_and_open_files_stay_flat_over_200_epochs(server, tmp_path, fault
     victim.wait_for(watch, timeout=300, pause=0.1)
     assert victim.wait() == 0, victim.log.read_text()[-2000:]
     early = max(memory for count, (memory, _) in seen.items() if 20 <= count <= 60)
-    late = max(memory for count, (memory, _) in seen.items() if 150 <= count <= 200)
+    # after the last epoch come the figures, with libraries of their own
+    late = max(memory for count, (memory, _) in seen.items() if 150 <= count < 200)
     assert late - early < 20e6, (early, late)
     files = {count: number for count, (_, number) in seen.items()}
     # some are open for a moment, while something is written: the median is what stays
     early = np.median([number for count, number in files.items() if 20 <= count <= 60])
-    late = np.median([number for count, number in files.items() if 150 <= count <= 200])
+    late = np.median([number for count, number in files.items() if 150 <= count < 200])
     assert late - early <= 1, files
     tally.survived()
