@@ -42,28 +42,36 @@ def main() -> None:
 
 
 def record(runs: list[RecordedRun]) -> None:
-    """Write results.csv and the table of README.md from the finished runs, the newest of each seed."""
-    finished = {(run_label(run), run.seed): run for run in runs if run.status == "FINISHED"}
-    write_rows(
-        [result_row(run) | {"data.root": ""} for _, run in sorted(finished.items())], HERE / "results.csv"
-    )
+    """Write results.csv and the table of README.md from the finished runs, the newest of each arm and
+    seed."""
+    finished = {(*arm(run), run.seed): run for run in runs if run.status == "FINISHED"}
+    ordered = [run for _, run in sorted(finished.items())]
+    write_rows([result_row(run) | {"data.root": ""} for run in ordered], HERE / "results.csv")
     path = HERE / "README.md"
-    text = replace_between(path.read_text(encoding="utf-8"), "table", table(list(finished.values())))
+    text = replace_between(path.read_text(encoding="utf-8"), "table", table(ordered))
     path.write_text(text, encoding="utf-8")
     print(f"{path}: {len(finished)} runs")
 
 
+def arm(run: RecordedRun) -> tuple[float, str]:
+    """Baseline epochs of the budget, and how it was trained and split: what seeds are averaged over."""
+    return float(run.params["budget.compute"]), run_label(run)
+
+
 def table(runs: list[RecordedRun]) -> str:
-    """Markdown: a line per way to train and to split; test metrics of the last epoch, mean and range."""
-    arms: dict[str, list[RecordedRun]] = {}
+    """Markdown: a line per arm; metrics of the last epoch, mean and range over seeds."""
+    arms: dict[tuple[float, str], list[RecordedRun]] = {}
     for run in runs:
-        arms.setdefault(run_label(run), []).append(run)
+        arms.setdefault(arm(run), []).append(run)
     defects = runs[0].defects if runs else []
-    columns = ["val/map", "best/val/map", "test/map", *(f"test/map/{defect}" for defect in defects)]
-    lines = ["| run | seeds | " + " | ".join(columns) + " |", "|---|" + "---|" * (1 + len(columns))]
-    for label, members in sorted(arms.items()):
+    columns = ["val/map", "test/map", "test/pixel_ap", *(f"test/map/{defect}" for defect in defects)]
+    lines = [
+        "| baseline epochs | run | seeds | " + " | ".join(columns) + " |",
+        "|---|---|---|" + "---|" * len(columns),
+    ]
+    for (epochs, label), members in arms.items():
         cells = [str(Estimate.of(run.last(key) for run in members)) for key in columns]
-        lines.append(f"| {label} | {len(members)} | {' | '.join(cells)} |")
+        lines.append(f"| {epochs:g} | {label} | {len(members)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
