@@ -57,6 +57,8 @@ def test_a_cache_with_code_in_it_is_refused_and_not_run(tmp_path):
         ("http://user:secret@host:5000", "http://user:***@host:5000"),
         ("postgresql://me:s3c/ret@db/x", "postgresql://me:***@db/x"),
         ("http://:secret@host", "http://:***@host"),
+        ("http://user:se@cret@host:5000", "http://user:***@host:5000"),
+        ("postgresql://db/x?user=me&password=secret&a=1", "postgresql://db/x?user=me&password=***&a=1"),
         ("http://host:5000/a", "http://host:5000/a"),
         (
             "failed for url http://user:secret@host/api: timeout",

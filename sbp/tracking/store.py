@@ -29,8 +29,9 @@ def local_uri(output_root: str | Path) -> str:
 
 
 def masked(text: str) -> str:
-    """A URI, or a text that holds one, without its password."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    """A URI, or a text that holds one, without its password: that before the last @, and that of a query."""
+    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"([?&](?:password|passwd|token)=)[^&\s]+", r"\1***", text, flags=re.IGNORECASE)
 
 
 def artifact_location(output_root: str | Path) -> str:
