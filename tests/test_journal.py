@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sbp.errors import UserError
 from sbp.tracking import open_store
 from sbp.tracking.courier import Courier, Delivery
 from sbp.tracking.journal import Journal, last_status, read_entries
 from sbp.tracking.journal_tracker import JournalTracker
 from sbp.tracking.runs import read_runs
 from sbp.tracking.store import artifact_location
+from sbp.tracking.sync import sync
 
 
 def kinds(journal: Journal) -> list[str]:
@@ -187,3 +189,49 @@ def test_a_courier_that_was_cut_off_goes_on_where_it_was(tmp_path):
     Delivery(folder, lambda: client).send(tracker.journal.committed)
     (run,) = read_runs(client, "sbp")
     assert run.series("x")[0].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("damage", [b"\x00" * 20, b"[1, 2]", b'{"no": "kind"}'])
+def test_a_damaged_journal_is_named_and_holds_up_no_other(tmp_path, damage):
+    for name in "abc":
+        fill(begun(tmp_path / name, tmp_path), 1)
+    path = tmp_path / "b" / "tracking.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], damage + b"\n", *lines[1:]]))
+    sent = []
+    with pytest.raises(UserError) as error:
+        sent.extend(sync(tmp_path))
+    assert str(error.value).startswith(
+        f"{path}: damaged before byte {len(lines[0]) + len(damage) + 1}; move it"
+    )
+    assert "\n" not in str(error.value)
+    assert len(read_runs(open_store(None, tmp_path), "sbp")) == 2
+
+
+def test_a_run_whose_journal_was_moved_away_is_recorded_as_a_new_one(tmp_path):
+    output, folder = tmp_path / "out", tmp_path / "run"
+    fill(begun(folder, output), 3)
+    client = open_store(None, output)
+    Delivery(folder, lambda: client).send(Journal(folder).committed)
+    (folder / "tracking.jsonl").unlink()
+    fill(begun(folder, output), 1)
+    (first,) = read_runs(client, "sbp")
+    Delivery(folder, lambda: client).send(Journal(folder).committed)
+    second = next(run for run in read_runs(client, "sbp") if run.run_id != first.run_id)
+    assert second.series("x")[0].tolist() == [0]
+    assert first.series("x")[0].tolist() == [0, 1, 2]
+
+
+def test_a_run_deleted_in_mlflow_is_left_alone_and_holds_up_no_other(tmp_path):
+    client = open_store(None, tmp_path)
+    tracker = begun(tmp_path / "a", tmp_path)
+    tracker.commit()
+    Delivery(tmp_path / "a", lambda: client).send(tracker.journal.committed)
+    (run,) = read_runs(client, "sbp")
+    client.delete_run(run.run_id)
+    fill(tracker, 2)
+    fill(begun(tmp_path / "b", tmp_path), 2)
+    said = list(sync(tmp_path))
+    assert said[0] == f"{tmp_path / 'a'}: was deleted in MLflow, left alone"
+    assert said[1].endswith("entries sent")
+    assert [run.status for run in read_runs(client, "sbp")] == ["FINISHED"]

@@ -14,7 +14,7 @@ from sbp.tracking.courier import Courier, Delivery
 from sbp.tracking.journal import Journal, last_status
 from sbp.tracking.journal_tracker import JournalTracker
 from sbp.tracking.provenance import provenance
-from sbp.tracking.runs import RecordedRun
+from sbp.tracking.runs import RecordedRun, is_deleted
 from sbp.tracking.store import artifact_location, experiment_id, local_uri, masked, open_store, ui_link
 from sbp.tracking.sweeps import PARENT, find_finished, join_sweep
 from sbp.tracking.tracker import NullTracker, Tracker
@@ -92,6 +92,9 @@ def tracked_run(
     journal = Journal(folder)
     tracker = JournalTracker(journal)
     journal.rollback()
+    if client and experiment and delivery.run_id and is_deleted(client, delivery.run_id):
+        log.warning("this run was deleted in MLflow: it is recorded there once more")
+        delivery.start_over()
     if goes_on and journal.size:
         tracker.status("RUNNING")
         tracker.set_tags(_nesting(config) | _membership(config, choices))

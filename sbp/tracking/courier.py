@@ -39,6 +39,14 @@ class Delivery:
             except (ValueError, KeyError):
                 self.all_in_doubt = True
         self.run: MlflowRun | None = None
+        journal = folder / NAME
+        if self.sent > (journal.stat().st_size if journal.exists() else 0):  # of a journal that is gone
+            self.start_over()
+
+    def start_over(self) -> None:
+        """Send everything, to a new run."""
+        self.run, self.run_id, self.sent, self.all_in_doubt = None, None, 0, True
+        self._note()
 
     def send(self, stop: int, arrived: Callable[[], None] = lambda: None) -> None:
         """Send what is not sent yet, up to position `stop`; arrived() after each entry. Raises what MLflow

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sbp.errors import UserError
 from sbp.files import no_space_is_said
 
 NAME = "tracking.jsonl"
@@ -79,7 +80,7 @@ def committed_bytes(path: Path) -> int:
 
 
 def read_entries(path: Path, start: int, stop: int) -> Iterator[Entry]:
-    """The entries between two positions, commits left out."""
+    """The entries between two positions, commits left out. Raises UserError at a damaged line."""
     for entry in _lines(path, start):
         if entry.end > stop:
             return
@@ -105,4 +106,16 @@ def _lines(path: Path, start: int) -> Iterator[Entry]:
             start += len(line)
             if not line.endswith(b"\n"):
                 return
-            yield Entry(json.loads(line), start)
+            yield Entry(_content(path, line, start), start)
+
+
+def _content(path: Path, line: bytes, end: int) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+        content["kind"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path}: damaged before byte {end}; move it away, and the run goes on as a new one in MLflow "
+            "(epochs.jsonl beside it has every epoch)"
+        ) from None
+    return content

@@ -116,6 +116,16 @@ def _names(text: str) -> list[str]:
     return [name.strip(" '\"") for name in text.strip("[]").split(",")]
 
 
+def is_deleted(client: "MlflowClient", run_id: str) -> bool:
+    """Whether somebody deleted the run; False if the store does not answer."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id).info.lifecycle_stage == "deleted"
+    except MlflowException as error:
+        return error.error_code == "RESOURCE_DOES_NOT_EXIST"
+
+
 def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") -> list[RecordedRun]:
     """Runs of an experiment (by name), oldest first; parents of sweeps are left out."""
     found = client.get_experiment_by_name(experiment)

@@ -10,6 +10,7 @@ from sbp.files import is_held
 from sbp.tracking.courier import Delivery
 from sbp.tracking.journal import NAME, Journal, last_status, read_entries
 from sbp.tracking.journal_tracker import JournalTracker
+from sbp.tracking.runs import is_deleted
 from sbp.tracking.store import masked, open_store
 
 if TYPE_CHECKING:
@@ -20,32 +21,53 @@ def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | N
     """Send the rest of every journal below `folder` (None: the output folder); yields a line per run that had
     one.
 
-    Runs that are being written to are left alone. A run whose process is gone is closed as KILLED. uri: the
-    server, for runs whose address is not known, as its password is not kept. Raises UserError where that is
-    needed, and where the server refuses.
+    Runs that are being written to, and those deleted in MLflow, are left alone. A run whose process is gone
+    is closed as KILLED. uri: the server, for runs whose address is not known, as its password is not kept.
+    Raises UserError after the last one: a line for each damaged journal, and for each server that refused or
+    needs its password.
     """
-    from mlflow.exceptions import MlflowException
-
+    troubles: dict[str, str] = {}  # a server that did not answer is not asked again
     for path in sorted(Path(folder or output_root).rglob(NAME)):
         run = path.parent
         if is_held(run):
             yield f"{run}: is running, it sends for itself"
             continue
-        journal = Journal(run)
-        first = next(read_entries(path, 0, journal.committed), None)
-        if first is None:
-            continue
-        if last_status(journal) in (None, "RUNNING"):
-            _close(journal)
-        delivery = Delivery(run, partial(_client, first.content["tags"], uri, output_root))
-        entries = sum(1 for _ in read_entries(path, delivery.sent, journal.committed))
-        if entries:
-            try:
-                delivery.send(journal.committed)
-            except (MlflowException, OSError) as error:
-                reason = " ".join(masked(str(error)).split())[:200]
-                raise UserError(f"{run}: MLflow took not everything, try again later: {reason}") from None
-            yield f"{run}: {entries} entries sent"
+        address = str(run)
+        try:
+            journal = Journal(run)
+            first = next(read_entries(path, 0, journal.committed), None)
+            if first is None:
+                continue
+            address = first.content["tags"].get("tracking.uri", "the local store")
+            if address not in troubles and (
+                line := _send_rest(journal, first.content["tags"], uri, output_root)
+            ):
+                yield f"{run}: {line}"
+        except UserError as error:
+            troubles[address] = str(error)
+    if troubles:
+        raise UserError("\n".join(troubles.values()))
+
+
+def _send_rest(journal: Journal, tags: dict[str, str], uri: str | None, output_root: str | Path) -> str:
+    """What was done about the run; empty if nothing was left to send."""
+    from mlflow.exceptions import MlflowException
+
+    run = journal.path.parent
+    if last_status(journal) in (None, "RUNNING"):
+        _close(journal)
+    delivery = Delivery(run, partial(_client, tags, uri, output_root))
+    entries = sum(1 for _ in read_entries(journal.path, delivery.sent, journal.committed))
+    if not entries:
+        return ""
+    try:
+        if delivery.run_id and is_deleted(delivery.open_client(), delivery.run_id):
+            return "was deleted in MLflow, left alone"
+        delivery.send(journal.committed)
+    except (MlflowException, OSError) as error:
+        reason = " ".join(masked(str(error)).split())[:200]
+        raise UserError(f"{run}: MLflow took not everything, try again later: {reason}") from None
+    return f"{entries} entries sent"
 
 
 def _client(tags: dict[str, str], uri: str | None, output_root: str | Path) -> "MlflowClient":

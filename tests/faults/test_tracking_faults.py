@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from sbp.tracking import open_store
 from sbp.tracking.runs import read_runs
 from tests.conftest import ROOT
 from tests.faults.harness import (
     Victim,
+    assert_same_metrics,
     assert_same_record,
     assert_same_weights,
     epochs,
@@ -222,4 +224,22 @@ def test_sync_closes_a_run_whose_process_is_gone(server, undisturbed, tmp_path, 
     assert run.status == "KILLED"
     losses = [line["train/loss"] for line in epochs(run_folders(tmp_path)[0])]
     assert run.values("train/loss").tolist() in (losses, losses[:-1])
+    tally.survived()
+
+
+def test_a_run_deleted_in_mlflow_is_recorded_again_when_it_goes_on(server, undisturbed, tmp_path, fault):
+    tally = fault("run deleted in MLflow before it goes on")
+    tally.tried()
+    prepared(undisturbed, tmp_path)
+    victim = Victim.start(server, tmp_path)
+    victim.wait_for(lambda: any(run.series("val/map")[0].size > 1 for run in recorded(tmp_path)))
+    victim.kill()
+    victim.wait()
+    (deleted,) = recorded(tmp_path)
+    open_store(None, tmp_path).delete_run(deleted.run_id)
+    assert "was deleted in MLflow, left alone" in sync(tmp_path).stdout
+    assert Victim.start(server, tmp_path, "resume=true").wait() == 0
+    (run,) = recorded(tmp_path)
+    assert (run.status, run.run_id == deleted.run_id) == ("FINISHED", False)
+    assert_same_metrics(run, recorded(undisturbed)[0])
     tally.survived()
