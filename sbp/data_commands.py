@@ -4,6 +4,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def check(config: Config, out: Path) -> int:
     facts = read_all(items, source.defects, reading.channels, reading.white_level, _progress)
     known = [k for k, fact in enumerate(facts) if fact.texture is not None]
     near, threshold = near_pairs([t for fact in facts if (t := fact.texture) is not None])
-    near = [type(p)(known[p.i], known[p.j], p.correlation, p.upright) for p in near]
+    near = [replace(pair, i=known[pair.i], j=known[pair.j]) for pair in near]
     findings = find(items, splits, source.defects, facts, near, reading.skip_bad)
     print(counts_table(source, facts))
     print(f"\n{len(near)} pairs of images show the same (correlation of {threshold:.2f} or more)")

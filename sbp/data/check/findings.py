@@ -7,6 +7,11 @@ from typing import Literal
 
 import numpy as np
 
+from sbp.data.check.contradictions import (
+    Contradiction,
+    contradictions_of_alikes,
+    contradictions_of_equals,
+)
 from sbp.data.check.near import NearPair
 from sbp.data.check.reading import ImageFacts
 from sbp.data.listing import Item
@@ -38,13 +43,20 @@ def find(
 ) -> list[Finding]:
     """Everything that a check found, the worst first."""
     exact = _exact_pairs(facts)
-    near_only = [(p.i, p.j) for p in near if (p.i, p.j) not in set(exact)]
+    equal = set(exact)
+    near_only = [pair for pair in near if pair.numbers not in equal]
     found = [
         *_unreadable(facts, skip_bad),
         *_crossing(items, splits, exact, "equal pixel by pixel (also turned or flipped)"),
-        *_crossing(items, splits, near_only, "photographs of the same (moved, turned, or otherwise exposed)"),
+        *_crossing(
+            items,
+            splits,
+            [p.numbers for p in near_only],
+            "photographs of the same (moved, turned, or otherwise exposed)",
+        ),
         *_rare_defects(splits, defects, facts),
-        *_contradictions(items, defects, facts, exact),
+        *_contradictions_of_equals(items, defects, contradictions_of_equals(exact, facts)),
+        *_contradictions_of_alikes(items, defects, contradictions_of_alikes(near_only, facts)),
         *_empty_marks(items, facts),
         *_sizes(items, facts),
         *_repeated(items, splits, exact),
@@ -100,18 +112,36 @@ def _rare_defects(splits, defects: Sequence[str], facts) -> list[Finding]:
     return found
 
 
-def _contradictions(items, defects, facts, exact: Sequence[Pair]) -> list[Finding]:
-    """Equal images with different annotations. (Photographs of one part may differ rightly: a defect can be
-    visible under one light only.)"""
-
-    def held(k: int) -> list[bool]:
-        return [count > 0 for count in facts[k].pixels]
-
-    pairs = [(i, j) for i, j in exact if held(i) != held(j)]
-    if not pairs:
+def _contradictions_of_equals(items, defects, found: Sequence[Contradiction]) -> list[Finding]:
+    """Equal images with different annotations teach and measure opposites."""
+    if not found:
         return []
-    text = f"{len(pairs)} pairs of equal images are annotated with different defects: one of each is wrong"
-    return [Finding("wrong", text, _names(items, pairs), (), pairs)]
+    pairs = _pairs(found)
+    text = (
+        f"{len(pairs)} pairs of equal images are annotated differently: one of each is wrong; mend its mask"
+    )
+    return [Finding("wrong", text, _lacking(items, defects, found), (), pairs)]
+
+
+def _contradictions_of_alikes(items, defects, found: Sequence[Contradiction]) -> list[Finding]:
+    """Photographs of one part may differ rightly: a defect can be visible under one light only."""
+    if not found:
+        return []
+    pairs = _pairs(found)
+    lacking = len({c.j for c in found})
+    text = (
+        f"{len(pairs)} pairs of photographs of the same are annotated differently: a mark may be missing in "
+        f"{lacking} images, unless the defect cannot be seen under their light"
+    )
+    return [Finding("doubtful", text, _lacking(items, defects, found), (), pairs)]
+
+
+def _pairs(found: Sequence[Contradiction]) -> list[Pair]:
+    return list(dict.fromkeys((c.i, c.j) if (c.i < c.j) else (c.j, c.i) for c in found))
+
+
+def _lacking(items, defects, found: Sequence[Contradiction]) -> list[str]:
+    return [f"{items[c.i].name} marks {defects[c.defect]} where {items[c.j].name} does not" for c in found]
 
 
 def _empty_marks(items, facts) -> list[Finding]:

@@ -1,6 +1,8 @@
 """What an image looks like, small: for finding the same part photographed twice."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,28 +13,52 @@ BLOCK = 14
 """Frequencies of the descriptor in each direction."""
 
 
-def exact_hash(image: np.ndarray) -> str:
-    """The same for images that are equal pixel by pixel, also after quarter turns and flips. image: (H, W, C)
-    uint8."""
-    digests = []
-    for flipped in (image, image[:, ::-1]):
-        for turns in range(4):
-            turned = np.ascontiguousarray(np.rot90(flipped, turns))
-            digests.append(hashlib.sha1(str(turned.shape).encode() + turned.tobytes()).hexdigest())
-    return min(digests)
+@dataclass(frozen=True)
+class Orientation:
+    """How an image is laid to be compared: flipped left to right, then turned by quarters."""
+
+    flipped: bool
+    turns: int
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, ...) in that orientation."""
+        return np.rot90(image[:, ::-1] if self.flipped else image, self.turns)
+
+
+def exact_hash(image: np.ndarray) -> tuple[str, Orientation]:
+    """A digest that is the same for images that are equal pixel by pixel, also after quarter turns and flips,
+    and the orientation in which such images are the same. image: (H, W, C) uint8."""
+    found = []
+    for orientation in (Orientation(flipped, turns) for flipped in (False, True) for turns in range(4)):
+        turned = np.ascontiguousarray(orientation.apply(image))
+        digest = hashlib.sha1(str(turned.shape).encode() + turned.tobytes()).hexdigest()
+        found.append((digest, orientation))
+    return min(found, key=lambda pair: pair[0])
 
 
 def texture(image: np.ndarray, factor: float) -> np.ndarray:
     """(h, w) float32: the image's own fine structure, shrunk by `factor`, without exposure, lighting and
     straight lines along rows and columns, which other parts share (grinding, seams). image: (H, W, C)."""
     grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    height, width = (int(np.clip(round(side * factor), SIDE // 3, 4 * SIDE)) for side in grey.shape)
+    height, width = shrunk_size(grey.shape, factor)
     x = np.log(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) + 8)
     x -= cv2.GaussianBlur(x, (0, 0), SIDE / 12)
     x -= x.mean(axis=0, keepdims=True)
     x -= x.mean(axis=1, keepdims=True)
     spread = np.sqrt(cv2.GaussianBlur(x * x, (0, 0), SIDE / 8))
     return np.clip(x / (spread + 0.25 * spread.mean() + 1e-6), -3, 3)
+
+
+def shrunk_size(shape: Sequence[int], factor: float) -> tuple[int, int]:
+    """Height and width of the texture of an image of that height and width."""
+    height, width = (int(np.clip(round(side * factor), SIDE // 3, 4 * SIDE)) for side in shape[:2])
+    return height, width
+
+
+def shrunk_marks(mask: np.ndarray, factor: float) -> np.ndarray:
+    """(h, w) bool, as large as the texture: where any pixel of the mask (H, W) bool is marked."""
+    height, width = shrunk_size(mask.shape, factor)
+    return cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
 
 
 def spectrum(texture: np.ndarray) -> np.ndarray:

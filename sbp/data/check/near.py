@@ -1,7 +1,7 @@
 """Pairs of images that show the same: moved, turned, flipped, or under another exposure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,14 +20,53 @@ standard deviations above the correlation of random pairs (after Fisher's transf
 
 
 @dataclass(frozen=True)
+class View:
+    """How one texture lies on another: transposed, then flipped upside down, then turned by half; its pixel
+    (y + down, x + right) is then pixel (y, x) of the other."""
+
+    transposed: bool = False
+    flipped: bool = False
+    turned: bool = False
+    down: int = 0
+    right: int = 0
+
+    def laid(self, array: np.ndarray) -> np.ndarray:
+        """(h, w) in the other's orientation, not yet moved."""
+        array = array.T if self.transposed else array
+        array = array[::-1] if self.flipped else array
+        return array[::-1, ::-1] if self.turned else array
+
+    def onto(self, array: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The array in the other's frame of `shape`, 0 where it shows nothing of it, and where it does."""
+        laid, frame = self.laid(array), np.zeros(tuple(shape), array.dtype)
+        seen = np.zeros(tuple(shape), bool)
+        top, left = max(0, -self.down), max(0, -self.right)
+        bottom, right = min(shape[0], laid.shape[0] - self.down), min(shape[1], laid.shape[1] - self.right)
+        if top < bottom and left < right:
+            inside = slice(top, bottom), slice(left, right)
+            frame[inside] = laid[top + self.down : bottom + self.down, left + self.right : right + self.right]
+            seen[inside] = True
+        return frame, seen
+
+
+@dataclass(frozen=True)
 class NearPair:
-    """Images i < j by number. correlation: of their textures, at most 1. upright: neither is turned or
-    flipped."""
+    """Images i and j by number. correlation: of their textures, at most 1. view: how j's lies on i's."""
 
     i: int
     j: int
     correlation: float
-    upright: bool
+    view: View
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """The two, the smaller first."""
+        return min(self.i, self.j), max(self.i, self.j)
+
+    @property
+    def upright(self) -> bool:
+        """Neither is turned or flipped."""
+        return not (self.view.transposed or self.view.flipped or self.view.turned)
 
 
 def near_pairs(textures: Sequence[np.ndarray], seed: int = 0) -> tuple[list[NearPair], float]:
@@ -43,20 +82,27 @@ def near_pairs(textures: Sequence[np.ndarray], seed: int = 0) -> tuple[list[Near
     best: dict[tuple[int, int], NearPair] = {}
     for i, j, transposed, flipped in _candidates(np.stack([spectrum(t) for t in textures])):
         pair = _compared(textures, i, j, transposed, flipped)
-        known = best.get((pair.i, pair.j))
+        known = best.get(pair.numbers)
         if pair.correlation >= threshold and (known is None or pair.correlation > known.correlation):
-            best[pair.i, pair.j] = pair
+            best[pair.numbers] = pair
     return sorted(best.values(), key=lambda pair: -pair.correlation), threshold
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Best normalised cross-correlation of the centre of `a` within `b`, textures (h, w); -1 to 1."""
+    return _best_match(a, b)[0]
+
+
+def _best_match(a: np.ndarray, b: np.ndarray) -> tuple[float, int, int]:
+    """The correlation, and by how much `b` has to be moved up and left to lie on `a`."""
     height, width = (min(int(0.6 * m), n) for m, n in zip(a.shape, b.shape, strict=True))
     top, left = (a.shape[0] - height) // 2, (a.shape[1] - width) // 2
     part = np.ascontiguousarray(a[top : top + height, left : left + width])
     if part.std() < 1e-6 or b.std() < 1e-6:
-        return 0.0  # nothing to recognise
-    return float(cv2.matchTemplate(np.ascontiguousarray(b), part, cv2.TM_CCOEFF_NORMED).max())
+        return 0.0, 0, 0  # nothing to recognise
+    found = cv2.matchTemplate(np.ascontiguousarray(b), part, cv2.TM_CCOEFF_NORMED)
+    y, x = np.unravel_index(int(found.argmax()), found.shape)
+    return float(found[y, x]), int(y) - top, int(x) - left
 
 
 def _threshold(textures: Sequence[np.ndarray], rng: np.random.Generator, pairs: int = 600) -> float:
@@ -97,8 +143,9 @@ def _flat(spectra: np.ndarray) -> np.ndarray:
 
 def _compared(textures: Sequence[np.ndarray], i: int, j: int, transposed: bool, flipped: bool) -> NearPair:
     """The pair in the better of the two orientations that a spectrum cannot tell apart."""
-    view = textures[j].T if transposed else textures[j]
-    view = view[::-1] if flipped else view
-    upright, turned = correlation(textures[i], view), correlation(textures[i], view[::-1, ::-1])
-    moved_only = not transposed and not flipped and upright >= turned
-    return NearPair(min(i, j), max(i, j), max(upright, turned), moved_only)
+    found = []
+    for turned in (False, True):
+        view = View(transposed, flipped, turned)
+        value, down, right = _best_match(textures[i], view.laid(textures[j]))
+        found.append(NearPair(i, j, value, replace(view, down=down, right=right)))
+    return max(found, key=lambda pair: pair.correlation)

@@ -1,13 +1,13 @@
 """The one pass over all files: sizes, marked pixels, what is unreadable, what the images look like."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from sbp.data.check.fingerprints import SIDE, exact_hash, texture
+from sbp.data.check.fingerprints import SIDE, Orientation, exact_hash, shrunk_marks, texture
 from sbp.data.decode import read_image
 from sbp.data.listing import Item
 from sbp.data.marks import merged_mask
@@ -17,7 +17,8 @@ from sbp.errors import UserError
 @dataclass(frozen=True)
 class ImageFacts:
     """What one image turned out to be. error: why it cannot be used, then nothing else is known. pixels: (D,)
-    marked ones; empty_marks: defects it is filed with that nothing marks."""
+    marked ones; empty_marks: defects it is filed with that nothing marks. exact, orientation: see exact_hash.
+    marks: by defect number, for those it holds, where they are, as large as the texture."""
 
     error: str = ""
     height: int = 0
@@ -25,7 +26,9 @@ class ImageFacts:
     pixels: tuple[int, ...] = ()
     empty_marks: tuple[str, ...] = ()
     exact: str = ""
+    orientation: Orientation | None = None
     texture: np.ndarray | None = None
+    marks: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 def read_all(
@@ -61,9 +64,11 @@ def _facts(item: Item, defects: Sequence[str], channels: int, white_level, facto
     try:
         image = read_image(item.image, channels, white_level)
         shape = (image.shape[0], image.shape[1])
-        pixels = tuple(int(merged_mask(item.marks.get(defect, ()), shape).sum()) for defect in defects)
+        masks = [merged_mask(item.marks.get(defect, ()), shape) for defect in defects]
     except UserError as error:
         return ImageFacts(error=str(error))
+    pixels = tuple(int(mask.sum()) for mask in masks)
     filed = item.filed or ()
     empty = tuple(d for d, count in zip(defects, pixels, strict=True) if d in filed and not count)
-    return ImageFacts("", *shape, pixels, empty, exact_hash(image), texture(image, factor))
+    marks = {d: shrunk_marks(mask, factor) for d, mask in enumerate(masks) if pixels[d]}
+    return ImageFacts("", *shape, pixels, empty, *exact_hash(image), texture(image, factor), marks)
