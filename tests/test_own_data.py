@@ -17,6 +17,8 @@ import pytest
 from sbp.conf_path import register_resolvers
 from sbp.config import register_schemas
 from sbp.data.arrays import open_data
+from sbp.data.augmentation import Augmentation
+from sbp.data.batches import TrainLoader, plain_batches
 from sbp.data.decode import read_image, read_mask
 from sbp.data.layouts.masks import list_masks
 from sbp.data.listed_source import ListedSource, Reading, Splitting
@@ -175,7 +177,7 @@ def test_the_split_stays_when_images_are_added_and_is_kept_in_a_file(root, tmp_p
     before = split_of(source(root, file))
     rows = read_split_file(file)
     assert {name: row["split"] for name, row in rows.items()} == before
-    assert rows["part000_a"]["defects"] == "scratch dent"
+    assert rows["part000_a"]["defects"] == "scratch;dent"
     write_set(root, parts=30, first=30)
     save(root / "images" / "part001_z.png", np.full((24, 24), 9, np.uint8))  # another view of a known part
     data = source(root, file)
@@ -186,6 +188,42 @@ def test_the_split_stays_when_images_are_added_and_is_kept_in_a_file(root, tmp_p
     for split in FRACTIONS:
         assert abs(np.mean([s == split for s in data.splits_of]) - FRACTIONS[split]) < 0.1
     assert split_of(source(root, file)) == after  # and written again
+
+
+def test_masks_that_were_drawn_later_count_though_the_split_stays(root, tmp_path):
+    file = tmp_path / "own.csv"
+    drawn = {path: path.read_bytes() for path in (root / "masks" / "dent").iterdir()}
+    for path in drawn:
+        path.unlink()
+    with pytest.raises(UserError, match=r"data\.defects=dent: no training image holds it"):
+        source(root, file)
+    assert not file.exists()  # no split is kept that is of no use
+    for path, content in drawn.items():
+        path.write_bytes(content)
+    before = source(root, file)
+    (root / "masks" / "dent" / "part004_a.png").write_bytes(next(iter(drawn.values())))
+    after = source(root, file)
+    assert split_of(after) == split_of(before)
+    assert source_labels(after) == source_labels(before) | {"part004_a": [False, True]}
+    assert read_split_file(file)["part004_a"]["defects"] == "dent"
+
+
+def source_labels(data: ListedSource) -> dict[str, list[bool]]:
+    return {i.name: row.tolist() for i, row in zip(data.listing.items, data.labels, strict=True)}
+
+
+def test_a_defect_of_two_words_keeps_its_labels(tmp_path):
+    root, file = write_set(tmp_path / "set"), tmp_path / "own.csv"
+    (root / "masks" / "scratch").rename(root / "masks" / "deep scratch")
+
+    def labels() -> dict[str, list[bool]]:
+        listing = list_masks(str(root), ["deep scratch", "dent"], group=r"part\d+")
+        splitting = Splitting(FRACTIONS, 0, "group", file)
+        return source_labels(ListedSource("masks", listing, Reading(16, 16), splitting))
+
+    first = labels()
+    assert sum(held[0] for held in first.values()) == 30
+    assert labels() == first
 
 
 def test_a_split_file_of_ones_own_is_obeyed_unless_it_tears_a_group_apart(root, tmp_path):
@@ -350,6 +388,33 @@ def test_an_image_that_breaks_while_streaming_is_named(root, tmp_path):
         data.train.images[np.arange(5)]
 
 
+def test_scoring_and_training_read_streamed_images_as_cached_ones(root, tmp_path):
+    """Batches are read ahead, and by a process beside training; neither changes an image or the order."""
+    cached = open_data(source(root), tmp_path / "a").train
+    streamed = open_data(source(root), tmp_path / "b", cache="stream").train
+    order = np.random.default_rng(0).permutation(len(cached))
+    for indices in (order, order[:1], order[:0]):
+        plain = [list(plain_batches(split, indices, 7)) for split in (cached, streamed)]
+        loaders = [TrainLoader(split, Augmentation([], 0), 7, None) for split in (cached, streamed)]
+        trained = [list(loader.epoch(0, indices)) if len(indices) else [] for loader in loaders]
+        for ours, expected in (plain[::-1], trained[::-1]):
+            assert len(ours) == len(expected) == -(-len(indices) // 7)
+            for batch, same in zip(ours, expected, strict=True):
+                np.testing.assert_array_equal(batch.indices, same.indices)
+                np.testing.assert_array_equal(batch.images, same.images)
+                np.testing.assert_array_equal(batch.masks, same.masks)
+    assert [loader.loader.num_workers for loader in loaders] == [0, 1]
+
+
+def test_an_image_that_breaks_while_it_is_read_ahead_is_named(root, tmp_path):
+    split = open_data(source(root), tmp_path / "cache", cache="stream").train
+    (root / "images" / f"{split.names[9]}.png").write_bytes(b"")
+    batches = plain_batches(split, np.arange(len(split)), 4)
+    assert [len(next(batches).indices) for _ in range(2)] == [4, 4]
+    with pytest.raises(UserError, match=rf"{split.names[9]}\.png: is empty"):
+        next(batches)
+
+
 def test_statistics_are_those_of_all_training_pixels(root, tmp_path):
     data = open_data(source(root), tmp_path / "cache")
     pixels = np.array(data.train.images) / 255.0
@@ -391,6 +456,9 @@ def test_twenty_own_images_train_with_one_command_and_keep_their_split(tmp_path)
         ("data.group='('", r"data.group=\(: is no regular expression"),
         ("data.white_level=0", "data.white_level=0: must be at least 1"),
         ("data.rare=[dent]", "data.rare=dent: must be one of scratch"),
+        ("data.defects=[healthy]", "data.defects=healthy: must be a name of letters, .* other than healthy"),
+        ("data.defects=['a,b']", "data.defects=a,b: must be a name of letters, digits"),
+        ("data.defects=[scratch,scratch]", "data.defects=scratch: must be there once"),
     ],
 )
 def test_a_wrong_key_is_one_line_before_any_file_is_read(override, message):

@@ -151,6 +151,21 @@ def recording() -> list[Row]:
     return rows
 
 
+def waiting() -> list[Row]:
+    """How long uniform training waits for its images."""
+    rows = []
+    for name, *arguments in (
+        ("cached", "0", "6"),
+        ("cached, augmentation=inspection", "0", "6", "augmentation=inspection"),
+        ("streamed from files", "512", "6", "data.cache=stream"),
+        ("streamed, in tiles", "512", "6", "data.cache=stream", "data.fit=tile", "data.image_size=32"),
+    ):
+        share = isolated("waiting", *arguments, count=1)[0]
+        text = f"{share:.1%} of an epoch's work"
+        rows.append((f"waiting for images, {name}", text, "at most 5 %", verdict(share <= 0.05)))
+    return rows
+
+
 def main() -> None:
     """Measure, print the table, write the CSV."""
     parser = argparse.ArgumentParser("make bench")
@@ -168,6 +183,7 @@ def main() -> None:
         lambda: score_book(3),
         lambda: [memory_growth()],
         recording,
+        waiting,
     ):
         for row in measure():
             rows.append(row)

@@ -32,7 +32,11 @@ def config_with(*overrides: str, images: int = IMAGES) -> Config:
 
 def trainer_with(*overrides: str, images: int = IMAGES) -> Trainer:
     """A trainer that never evaluates, ready for its first epoch."""
-    config = config_with("evaluation.every=1000000", *overrides, images=images)
+    return trainer_of(config_with("evaluation.every=1000000", *overrides, images=images))
+
+
+def trainer_of(config: Config) -> Trainer:
+    """The config's trainer."""
     build.seed_everything(config.seed)
     model = build.build_model(config.model, config.data.channels, len(config.data.defects))
     return build.build_trainer(config, model, open_cached(config), Progress())

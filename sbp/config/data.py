@@ -8,6 +8,10 @@ from omegaconf import MISSING
 from sbp.config.checks import at_least, fraction, one_of, require
 from sbp.errors import UserError
 
+TAKEN = ("healthy", "several")
+"""What metrics call images without a defect, and with more than one."""
+_NAME = re.compile(r"\w([\w .-]*\w)?")
+
 
 @dataclass
 class ScaleConfig:
@@ -50,6 +54,14 @@ class DataConfig:
             raise UserError(
                 "data.defects is empty: must name at least one defect, as in data.defects=[scratch,dent]"
             )
+        for defect in self.defects:
+            plain = bool(_NAME.fullmatch(defect)) and defect not in TAKEN
+            rule = (
+                "a name of letters, digits, spaces and _ - . (metrics are called that), other than "
+                f"{' and '.join(TAKEN)}"
+            )
+            require(plain, "data.defects", defect, rule)
+            require(self.defects.count(defect) == 1, "data.defects", defect, "there once")
         for key, chosen in (("data.common", self.common), ("data.rare", self.rare)):
             for name in chosen:
                 one_of(key, name, self.defects)

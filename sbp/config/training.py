@@ -129,15 +129,16 @@ class AugmentationConfig:
 
 @dataclass
 class TrainerConfig:
-    """Where and how to compute. threads: of torch, null for its own choice; workers: loader processes;
-    save_every_s: seconds after which the state is saved within an epoch, too; save_share: of the time that
-    saving may take, which for very short epochs means not after each of them; 1: always."""
+    """Where and how to compute. threads: of torch, null for its own choice; workers: loader processes,
+    null: see TrainLoader; save_every_s: seconds after which the state is saved within an epoch, too;
+    save_share: of the time that saving may take, which for very short epochs means not after each of them; 1:
+    always."""
 
     device: str = "cpu"
     precision: str = "fp32"
     channels_last: bool = True
     batch_size: int = MISSING
-    workers: int = 0
+    workers: int | None = None
     threads: int | None = None
     save_every_s: float = 300.0
     save_share: float = 0.02
@@ -149,6 +150,6 @@ class TrainerConfig:
         one_of("trainer.precision", self.precision, ("fp32", "bf16"))
         at_least(1, trainer__batch_size=self.batch_size, trainer__threads=self.threads)
         require(0 < self.save_share <= 1, "trainer.save_share", self.save_share, "above 0, at most 1")
-        for key, value in (("threads", self.threads or 1), ("workers", self.workers)):
+        for key, value in (("threads", self.threads or 1), ("workers", self.workers or 0)):
             require(value <= 1024, f"trainer.{key}", value, "at most 1024")
         at_least(0, trainer__workers=self.workers, trainer__save_every_s=self.save_every_s)

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sbp.data.arrays import Split
 from sbp.data.augmentation import Augmentation
+from sbp.data.streamed import Streamed
 from sbp.data.tiles import TrainingTiles
 from sbp.errors import UserError
 
@@ -94,7 +96,9 @@ class EpochBatches:
 class TrainLoader:
     """Augmented batches of the planned images; results do not depend on the number of workers.
 
-    tiles: train on these tiles of each image instead of on the whole; batch_size counts tiles then.
+    workers: processes that prepare batches beside training; None: one for images that are read from their
+    files, none for those that lie decoded in the cache, where there is next to nothing to prepare. tiles:
+    train on these tiles of each image instead of on the whole; batch_size counts tiles then.
     """
 
     def __init__(
@@ -102,9 +106,11 @@ class TrainLoader:
         split: Split,
         augmentation: Augmentation,
         batch_size: int,
-        workers: int = 0,
+        workers: int | None = 0,
         tiles: TrainingTiles | None = None,
     ):
+        if workers is None:
+            workers = int(isinstance(split.images, Streamed))
         self.batches = EpochBatches(batch_size, tiles)
         self.tiles_per_image = 1 if tiles is None else len(tiles)
         self.loader = DataLoader(
@@ -145,8 +151,26 @@ def _as_is(batch: Any) -> Any:
 
 
 def plain_batches(split: Split, indices: np.ndarray, batch_size: int) -> Iterator[Batch]:
-    """The images as they are, without augmentation, for scoring and evaluation."""
-    for start in range(0, len(indices), batch_size):
-        part = indices[start : start + batch_size]
-        images, masks = torch.from_numpy(split.images[part]), torch.from_numpy(split.masks[part])
-        yield Batch(images, masks, part)
+    """The images as they are, without augmentation, for scoring and evaluation. Images that are read from
+    their files are read a batch ahead, beside the model's work."""
+    parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    if isinstance(split.images, Streamed):
+        yield from _read_ahead(split, parts)
+    else:
+        yield from (_plain(split, part) for part in parts)
+
+
+def _plain(split: Split, indices: np.ndarray) -> Batch:
+    return Batch(torch.from_numpy(split.images[indices]), torch.from_numpy(split.masks[indices]), indices)
+
+
+def _read_ahead(split: Split, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
+    coming = None
+    with ThreadPoolExecutor(1) as pool:  # one thread: what keeps the last samples is not for several
+        for part in parts:
+            following = pool.submit(_plain, split, part)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()

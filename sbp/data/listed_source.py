@@ -5,7 +5,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sbp.data.fitting import FITS, Fitting
 from sbp.data.listing import Item, Listing
 from sbp.data.marks import MaskFile, merged_mask
 from sbp.data.source import SPLITS, Sample
-from sbp.data.split_file import assign, read_split_file, write_split_file
+from sbp.data.split_file import SEPARATOR, assign, read_split_file, write_split_file
 from sbp.errors import UserError
 
 # Raise this when the same files would give other samples.
@@ -75,12 +75,16 @@ class ListedSource:
         self.defects = listing.defects
         self.skip_bad = reading.skip_bad
         self._check()
-        self.labels, self.splits_of = self._split()
+        rows = self._known_rows()
+        self.labels = np.array([self._held(item, rows) for item in listing.items])
+        grouped = self._grouped()
+        self.splits_of = self._split(grouped, rows)
         self.members = {
             split: [item for item, s in zip(listing.items, self.splits_of, strict=True) if s == split]
             for split in SPLITS
         }
         self._check_splits()
+        self._keep_split(grouped, rows)  # not before it is known to be of use
 
     def _check(self) -> None:
         for defect, times in Counter(self.defects).items():
@@ -99,31 +103,52 @@ class ListedSource:
                 "together below 1"
             )
 
-    def _split(self) -> tuple[np.ndarray, list[str]]:
-        items, file = self.listing.items, self.splitting.file
-        rows = read_split_file(file) if file is not None and file.is_file() else {}
-        labels = np.array([self._held(item, rows) for item in items]).reshape(len(items), len(self.defects))
+    def _known_rows(self) -> dict[str, dict[str, str]]:
+        file = self.splitting.file
+        return read_split_file(file) if file is not None and file.is_file() else {}
+
+    def _grouped(self) -> list[Item]:
+        """The items, each in a group of its own if splits are drawn by image."""
+        items = self.listing.items
+        return list(items) if self.splitting.by == "group" else [replace(i, group=i.name) for i in items]
+
+    def _split(self, grouped: Sequence[Item], rows: dict[str, dict[str, str]]) -> list[str]:
         known = {name: row["split"] for name, row in rows.items()}
-        grouped = list(items)
-        if self.splitting.by == "image":
-            grouped = [Item(i.name, i.image, i.marks, i.name, i.split, i.filed) for i in items]
-        splits = assign(grouped, labels, self.splitting.fractions, self.splitting.seed, known)
-        if file is not None and any(item.name not in rows for item in items):
-            gone = [name for name in rows if name not in {item.name for item in items}]
-            new = sum(item.name not in rows for item in items)
-            about = f"{new} new images" if rows else f"{len(items)} images"
-            log.info("split of %s written to %s%s", about, file, f", {len(gone)} left it" if gone else "")
-            write_split_file(file, grouped, labels, splits, self.defects)
-        return labels, splits
+        return assign(grouped, self.labels, self.splitting.fractions, self.splitting.seed, known)
+
+    def _keep_split(self, grouped: Sequence[Item], rows: dict[str, dict[str, str]]) -> None:
+        """Write the split file if it lacks an image, or says another defect of one than its marks do."""
+        file, items = self.splitting.file, self.listing.items
+        if file is None:
+            return
+        new = sum(item.name not in rows for item in items)
+        changed = sum(
+            item.name in rows and _defects_in(rows[item.name]) != set(self._names(held))
+            for item, held in zip(items, self.labels, strict=True)
+        )
+        if not new and not changed:
+            return
+        about = f"{new} new images" if rows and new else f"{len(items)} images"
+        names = {item.name for item in items}
+        gone = sum(name not in names for name in rows)
+        log.info("split of %s written to %s%s", about, file, f", {gone} left it" if gone else "")
+        write_split_file(file, grouped, self.labels, self.splits_of, self.defects)
+
+    def _names(self, held: Sequence[bool]) -> list[str]:
+        return [defect for defect, there in zip(self.defects, held, strict=True) if there]
 
     def _held(self, item: Item, rows: dict[str, dict[str, str]]) -> list[bool]:
-        """(D,) which defects the image holds."""
-        if item.name in rows:
-            held = rows[item.name]["defects"].split(" ")
-        elif item.filed is not None:
-            held = list(item.filed)
+        """(D,) which defects the image holds. The split file spares reading masks, as long as there are masks
+        for just what it says."""
+        row = rows.get(item.name)
+        if item.filed is not None:
+            held = set(item.filed)
+        elif row is not None and _defects_in(row) == {
+            defect for defect, marks in item.marks.items() if marks
+        }:
+            held = _defects_in(row)
         else:
-            held = [defect for defect, marks in item.marks.items() if self._any_marked(marks)]
+            held = {defect for defect, marks in item.marks.items() if self._any_marked(marks)}
         return [defect in held for defect in self.defects]
 
     def _any_marked(self, marks: Sequence) -> bool:
@@ -183,6 +208,11 @@ class ListedSource:
         image, masks = read_item(item, self.defects, self.reading.channels, self.reading.white_level)
         fitted = [self.fitting.mask(masks[:, :, d]) for d in range(len(self.defects))]
         return Sample(self.fitting.image(image), np.stack(fitted, axis=2), None, item.name)
+
+
+def _defects_in(row: dict[str, str]) -> set[str]:
+    """What a row of the split file says that the image holds."""
+    return set((row["defects"] or "").split(SEPARATOR)) - {""}
 
 
 def _identity(item: Item, held: dict[Path, str]) -> list:

@@ -13,6 +13,8 @@ from sbp.data.splits import split_by_group
 from sbp.errors import UserError
 
 COLUMNS = ("name", "group", "split", "defects")
+SEPARATOR = ";"
+"""Between an image's defects, whose names may have spaces."""
 
 
 def assign(
@@ -96,5 +98,5 @@ def write_split_file(
         writer.writerow(COLUMNS)
         for item, row, split in zip(items, labels, splits, strict=True):
             held = [defect for defect, there in zip(defects, row, strict=True) if there]
-            writer.writerow([item.name, item.group, split, " ".join(held)])
+            writer.writerow([item.name, item.group, split, SEPARATOR.join(held)])
     os.replace(temporary, path)
