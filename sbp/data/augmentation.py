@@ -21,7 +21,7 @@ class Augmentation:
     """
 
     def __init__(self, transforms: Sequence[dict[str, Any]], seed: int):
-        self.seed = seed
+        self.seed, self.steps = seed, len(transforms)
         self.pipeline = _compose(transforms) if transforms else None
 
     def __call__(self, image: np.ndarray, masks: np.ndarray, epoch: int, index: int, copy: int = 0):

@@ -96,9 +96,9 @@ class EpochBatches:
 class TrainLoader:
     """Augmented batches of the planned images; results do not depend on the number of workers.
 
-    workers: processes that prepare batches beside training; None: one for images that are read from their
-    files, none for those that lie decoded in the cache, where there is next to nothing to prepare. tiles:
-    train on these tiles of each image instead of on the whole; batch_size counts tiles then.
+    workers: processes that prepare batches beside training; None: one where that is work, for images that
+    are read from their files or go through several transforms, else none. tiles: train on these tiles of each
+    image instead of on the whole; batch_size counts tiles then.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class TrainLoader:
         tiles: TrainingTiles | None = None,
     ):
         if workers is None:
-            workers = int(isinstance(split.images, Streamed))
+            workers = int(isinstance(split.images, Streamed) or augmentation.steps > 1)
         self.batches = EpochBatches(batch_size, tiles)
         self.tiles_per_image = 1 if tiles is None else len(tiles)
         self.loader = DataLoader(
