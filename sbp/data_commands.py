@@ -37,14 +37,23 @@ def main(arguments: Sequence[str]) -> int:
         "--out", type=Path, default=None, help="folder; default: data/NAME in the output folder"
     )
     parser.add_argument("--images", type=int, default=8, help="show: images per row (default 8)")
+    parser.add_argument(
+        "--alike",
+        type=float,
+        default=None,
+        help="check: correlation, above 0 and at most 1, from which two images show the same (default: found "
+        "from the set; raise it where different parts look alike)",
+    )
     options = parser.parse_args(arguments)
+    if options.alike is not None and not 0 < options.alike <= 1:
+        raise UserError(f"--alike {options.alike}: must be above 0 and at most 1")
     config = _config(options.overrides)
     out = options.out or Path(config.output_root) / "data" / config.data.name
     out.mkdir(parents=True, exist_ok=True)
     if options.command == "show":
         print(f"sheet: {show(config, out / 'sheet.png', options.images)}")
         return 0
-    return check(config, out)
+    return check(config, out, options.alike)
 
 
 def _config(overrides: Sequence[str]) -> Config:
@@ -87,7 +96,7 @@ def _samples(source: Source, columns: int, groups: dict[str, list[Sample]]):
         yield source.sample("train", int(index))
 
 
-def check(config: Config, out: Path) -> int:
+def check(config: Config, out: Path, alike: float | None = None) -> int:
     """Read everything once, print counts, findings and a verdict; writes images.csv, findings.txt and, if
     there is something to look at, sheet.png. Returns 1 if training on the set would be wrong."""
     if not isinstance(config.data, DiskData):
@@ -97,7 +106,7 @@ def check(config: Config, out: Path) -> int:
     items, splits, reading = source.listing.items, source.splits_of, source.reading
     facts = read_all(items, source.defects, reading.channels, reading.white_level, _progress)
     known = [k for k, fact in enumerate(facts) if fact.texture is not None]
-    near, threshold = near_pairs([t for fact in facts if (t := fact.texture) is not None])
+    near, threshold = near_pairs([t for f in facts if (t := f.texture) is not None], threshold=alike)
     near = [replace(pair, i=known[pair.i], j=known[pair.j]) for pair in near]
     findings = find(items, splits, source.defects, facts, near, reading.skip_bad)
     print(counts_table(source, facts))

@@ -6,9 +6,11 @@ is read or created.
 
 import difflib
 import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -18,12 +20,15 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from sbp.conf_path import conf_dir
+from sbp.conf_path import conf_dir, output_root
 from sbp.config import Config, validated
 from sbp.errors import UserError
 
 MAX_JOBS = 500
 """A larger sweep has each value checked by itself instead of each combination."""
+
+
+FOLDERS = ("output_root", "hydra.run.dir", "hydra.sweep.dir")
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,47 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
         params, sweep = _experiment_sweep(parsed)
         parsed = _merged(parser.parse_overrides(params), parsed)
         complete = all(not o.is_sweep_override() or o.is_discrete_sweep() for o in parsed)
+        is_sweep = sweep or len(overrides) < len(arguments)
+        for override in parsed:
+            if override.is_sweep_override() and not is_sweep:
+                raise UserError(
+                    f"{override.input_line}: several values need a sweep, -m; a list goes in [...]"
+                )
+        _expect_writable(parsed)
         lists, all_combined = _jobs(parsed)
         jobs = [Job(job, _checked(job)) for job in lists]
-        return Plan(jobs, sweep or len(overrides) < len(arguments), complete and all_combined)
+        return Plan(jobs, is_sweep, complete and all_combined)
+
+
+def _expect_writable(parsed: list[Override]) -> None:
+    """Raise UserError if a folder that a run writes to cannot be made: Hydra makes it before the job is
+    reached."""
+    chosen = {o.get_key_element().lstrip("+"): o.value() for o in parsed if not o.is_sweep_override()}
+    places = {f"{key}={chosen[key]}": chosen[key] for key in FOLDERS if key in chosen}
+    if "output_root" not in chosen:
+        root = output_root()
+        if "${" in root:
+            raise UserError(f"SBP_OUTPUT={root}: must not hold ${{, which Hydra would replace")
+        places[f"SBP_OUTPUT={root}"] = root
+    for name, value in places.items():
+        place = str(value).strip("'\"")
+        if not place:
+            raise UserError(f"{name}: must be the path of a folder")
+        if "${" not in place and (reason := _why_not_writable(Path(place))):
+            raise UserError(f"{name}: cannot be written ({reason}); choose another place")
+
+
+def _why_not_writable(folder: Path) -> str:
+    """Empty if the folder, or the nearest one above it that is there, can be written to."""
+    try:
+        folder = folder.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            return f"{folder} is no folder"
+        return "" if os.access(folder, os.W_OK) else f"no permission for {folder}"
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _experiment_sweep(parsed: list[Override]) -> tuple[list[str], bool]:

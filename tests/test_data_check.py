@@ -13,6 +13,7 @@ from sbp.config import register_schemas
 from sbp.data.check import near_pairs
 from sbp.data.check.fingerprints import exact_hash, texture
 from sbp.data_commands import main, verdict
+from sbp.errors import UserError
 from tests.conftest import ROOT
 from tests.test_own_data import save
 
@@ -117,6 +118,55 @@ def test_parts_that_look_alike_by_design_are_not_taken_for_the_same():
     assert threshold > 0.7
     assert (3, 24) in [pair.numbers for pair in pairs]
     assert len(pairs) <= 2
+
+
+def test_parts_with_like_defects_are_not_taken_for_the_same(tmp_path, check):
+    """The same dark dot in smooth parts is what they have in common, and is marked."""
+    for part in range(24):
+        image = cv2.GaussianBlur(surface(part), (0, 0), 3)
+        if part % 3 == 0:
+            mask = cv2.circle(np.zeros((SIZE, SIZE), np.uint8), (40 + part % 5, 44), 7, 255, -1)
+            image[mask > 0] = 10
+            save(tmp_path / "set" / "masks" / "scratch" / f"part{part:02}.png", mask)
+        save(tmp_path / "set" / "images" / f"part{part:02}.png", image)
+    code, said = check(tmp_path / "set")
+    assert (code, said.strip().splitlines()[-1]) == (0, "GOOD: fit to train on")
+
+
+def test_how_alike_counts_as_the_same_can_be_said(root, check):
+    code, said = check(root, "--alike", "1")
+    assert (code, said.strip().splitlines()[-1]) == (0, "GOOD: fit to train on")
+    with pytest.raises(UserError, match=r"--alike 2\.0: must be above 0 and at most 1"):
+        check(root, "--alike", "2")
+
+
+def test_groups_torn_apart_by_a_split_of_ones_own_are_named(root, check):
+    rows = ["image,mask,defect,split,group"]
+    for part in range(24):
+        split = ("train", "val", "test")[part // 3 % 3]
+        for view in "ab":
+            name = f"part{part:02}_{view}.png"
+            held = f"masks/scratch/{name},scratch" if part % 3 == 0 else ","
+            rows.append(f"images/{name},{held},{'test' if (part, view) == (1, 'b') else split},lot {part}")
+    (root / "table.csv").write_text("\n".join(rows))
+    code, said = check(root, "data=table")
+    assert code == 1
+    assert "1 groups lie in more than one split" in said
+    assert "lot 1: test, train" in said
+
+
+def test_images_that_are_to_be_shown_turned_are_named(root, check):
+    from PIL import Image
+
+    path = root / "images" / "part01_a.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.load()
+        image.save(path, exif=exif)
+    code, said = check(root, BY_PART)
+    assert code == 0
+    assert "1 images say (EXIF) that they are to be shown turned; they are read as they are stored" in said
 
 
 def test_plain_images_have_nothing_to_recognise():

@@ -244,6 +244,33 @@ SHORT = {"id": 5, "image_id": 1, "category_id": 7}
         ({"annotations": [SHORT | {"image_id": 99}]}, r"annotation 5: image_id 99 is not among the images"),
         ({"annotations": [SHORT | {"category_id": 99}]}, r"annotation 5: category_id 99 is not among"),
         ({"annotations": [SHORT]}, r"annotation 5: segmentation is missing"),
+        ({"annotations": [7]}, r"annotation \?: image_id is missing"),
+        ({"annotations": [SHORT | {"image_id": [1]}]}, r"annotation 5: image_id must be a number or a text"),
+        (
+            {"annotations": [SHORT | {"segmentation": [[1, 1, 5, None, 5, 5]]}]},
+            r"a polygon must be a list of",
+        ),
+        (
+            {"annotations": [SHORT | {"segmentation": [[1, 1, 5, float("nan"), 5, 5]]}]},
+            r"must be a list of num",
+        ),
+        (
+            {"annotations": [SHORT | {"segmentation": {"size": None, "counts": [1]}}]},
+            r"size must be \[height",
+        ),
+        (
+            {"annotations": [SHORT | {"segmentation": {"size": [1, 2], "counts": [[1]]}}]},
+            r"counts must be whole",
+        ),
+        (
+            {"images": [{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]},
+            r"more than one image",
+        ),
+        ({"categories": [{"id": 7, "name": "a"}, {"id": 7, "name": "b"}]}, r"more than one category"),
+        (
+            {"images": [{"id": 1, "file_name": "x" * 300}], "annotations": []},
+            r"cannot be read \(File name too",
+        ),
         ({"annotations": [SHORT | {"segmentation": []}]}, r"annotation 5: has no segmentation; boxes alone"),
     ],
 )
@@ -261,12 +288,36 @@ def test_mistakes_in_a_coco_file_are_named(tmp_path, changes, message):
             r"annotation 5: size 12 x 21, but the image has 12 x 20",
         ),
         ({"size": [H, W], "counts": [5, 5]}, r"annotation 5: run lengths add up to 10 pixels"),
+        ({"size": [H, W], "counts": [-5, H * W + 5]}, r"annotation 5: a run length is below 0"),
     ],
 )
 def test_marks_that_do_not_fit_their_image_are_named(tmp_path, segmentation, message):
     changed = coco(tmp_path, annotations=[SHORT | {"segmentation": segmentation}])
     with refused(message):
         read(list_coco(str(changed), ["scratch", "dent"]), "a.png")
+
+
+def test_polygons_drawn_on_another_size_are_refused(tmp_path):
+    """Their coordinates would mark other pixels."""
+    images = [
+        {"id": k, "file_name": f"{s}.png", "height": 2 * H, "width": 2 * W} for k, s in enumerate("abc", 1)
+    ]
+    listing = list_coco(str(coco(tmp_path, images=images)), ["scratch", "dent"])
+    with refused(r"annotation 1: was drawn on an image of 24 x 40 pixels, the file has 12 x 20"):
+        read(listing, "a.png")
+
+
+def test_one_file_under_two_spellings_is_one_image(tmp_path):
+    images = [{"id": k, "file_name": name} for k, name in enumerate(("a.png", "b.png", "./a.png"), 1)]
+    listing = list_coco(str(coco(tmp_path, images=images)), ["scratch", "dent"])
+    assert names(listing) == ["a.png", "b.png", "a.png"]  # what opens the set refuses
+
+
+def test_links_in_a_circle_are_named_in_a_manifest(tmp_path):
+    coco(tmp_path, images=[{"id": 1, "file_name": "loop.png"}], annotations=[])
+    (tmp_path / "images" / "loop.png").symlink_to(tmp_path / "images" / "loop.png")
+    with refused(r"image 1: loop\.png: cannot be read \(its links lead in a circle\)"):
+        list_coco(str(tmp_path), ["scratch", "dent"])
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path):
@@ -318,6 +369,38 @@ def test_parquet_is_read_like_csv(table):
     listing = list_table(str(table), ["scratch", "dent"], table="table.parquet")
     assert names(listing) == ["img/a.png", "img/b.png", "img/c.png"]
     assert read(listing, "img/a.png")[1][:, :, 0].any()
+
+
+def test_numbers_in_parquet_are_groups_and_names_too(table):
+    import pandas as pd
+
+    frame = pd.read_csv(table / "table.csv")
+    frame["group"] = [1, 1, 1, 2, 3]
+    frame.to_parquet(table / "table.parquet")
+    listing = list_table(str(table), ["scratch", "dent"], table="table.parquet")
+    assert [item.group for item in listing.items] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("image,mask,defect,Split,group", r"column Split must be written split"),
+        ("image,mask_path,defect,split,group", r"has no column mask, but image, mask_path, defect"),
+        (
+            "image;mask;defect;split;group",
+            r"has no column image, but image;mask;defect;split;group.* by commas",
+        ),
+    ],
+)
+def test_columns_that_would_not_count_are_named(table, header, message):
+    (table / "table.csv").write_text(TABLE.replace("image,mask,defect,split,group", header))
+    with refused(r"table\.csv: " + message):
+        list_table(str(table), ["scratch", "dent"])
+
+
+def test_spaces_around_a_column_do_not_matter(table):
+    (table / "table.csv").write_text(TABLE.replace("image,mask,defect", "image, mask, defect"))
+    assert read(list_table(str(table), ["scratch", "dent"]), "img/a.png")[1][:, :, 0].any()
 
 
 @pytest.mark.parametrize(
@@ -390,6 +473,8 @@ def test_severstals_other_classes_take_their_images_along(tmp_path):
         ("s1.jpg,1,0 3", r"line 2: a run lies outside of the image"),
         (f"s1.jpg,1,{H * W} 2", r"line 2: a run lies outside of the image, which has 240 pixels"),
         ("s1.jpg,1,one 3", r"line 2: run lengths must be whole numbers"),
+        (f"s1.jpg,1,{10**20} 3", r"line 2: run lengths must be whole numbers"),
+        (f"s1.jpg,1,{2**62} {2**62}", r"line 2: a run lies outside of the image"),
     ],
 )
 def test_mistakes_in_train_csv_are_named(tmp_path, row, message):
@@ -440,6 +525,10 @@ def test_dagm_has_labels_for_defective_images_only(tmp_path):
         ("Class1/Test/0001", "test", ()), ("Class1/Test/0002", "test", ("class1",)),
     ]  # fmt: skip
     np.testing.assert_array_equal(read(listing, "Class1/Train/0002")[1][:, :, 0], ellipse > 0)
+    write(tmp_path / "Class1" / "Train" / "Label" / "0009_label.PNG", ellipse)
+    with refused(r"0009_label\.PNG: there is no image of that name"):
+        list_dagm(str(tmp_path), ["class1"])
+    (tmp_path / "Class1" / "Train" / "Label" / "0009_label.PNG").unlink()
     with refused(r"Class2/Train is missing"):
         list_dagm(str(tmp_path), ["class1", "class2"])
 

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +24,7 @@ from sbp.data.batches import TrainLoader, plain_batches
 from sbp.data.decode import read_image, read_mask
 from sbp.data.layouts.masks import list_masks
 from sbp.data.listed_source import ListedSource, Reading, Splitting
+from sbp.data.listing import Item, Listing
 from sbp.data.split_file import read_split_file
 from sbp.errors import UserError
 from sbp.preflight import check_overrides
@@ -135,6 +138,79 @@ def test_files_that_are_no_images_are_named(tmp_path, name, content, message):
             read(tmp_path / name)
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_a_compressed_tiff_with_a_damaged_middle_is_not_half_read(tmp_path, compression):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 255, (200, 200)).astype(np.uint8)
+    path = tmp_path / "image.tif"
+    Image.fromarray(pixels).save(path, compression=compression)
+    np.testing.assert_array_equal(read_image(path, 1)[:, :, 0], pixels)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for read in (lambda p: read_image(p, 1), read_mask):
+        with pytest.raises(UserError, match=r"image\.tif: is damaged"):
+            read(path)
+
+
+def test_a_damaged_lzw_tiff_is_refused_though_opencv_decodes_the_rest(tmp_path):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 255, (200, 200)).astype(np.uint8)
+    path = tmp_path / "image.tif"
+    Image.fromarray(pixels).save(path, compression="tiff_lzw")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"image\.tif: is damaged"):
+        read_image(path, 1)
+
+
+def test_a_jpeg_filled_up_with_zeros_is_whole_and_a_png_may_be_called_jpg(tmp_path):
+    image = np.full((30, 40), 77, np.uint8)
+    path = save(tmp_path / "camera.jpg", image)
+    path.write_bytes(path.read_bytes() + bytes(4096))
+    assert read_image(path, 1).shape == (30, 40, 1)
+    named = save(tmp_path / "image.png", image).rename(tmp_path / "png.jpg")
+    assert read_image(named, 1).shape == (30, 40, 1)
+
+
+def test_images_larger_than_pillows_default_are_read_and_the_largest_refused(tmp_path):
+    from sbp.data.decode import MOST_PIXELS
+
+    large = save(tmp_path / "line_scan.png", np.zeros((14000, 14000), np.uint8))
+    assert read_mask(large).shape == (14000, 14000)
+    header = bytearray(large.read_bytes()[:33])
+    header[16:24] = (40000).to_bytes(4, "big") * 2
+    header[29:33] = zlib.crc32(bytes(header[12:29])).to_bytes(4, "big")
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(bytes(header) + large.read_bytes()[33:])
+    for read in (lambda p: read_image(p, 1), read_mask):
+        with pytest.raises(UserError, match=rf"bomb\.png: has more than {MOST_PIXELS} pixels"):
+            read(bomb)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.full((8, 8), 0.7, np.float32), "whole numbers from 0 to 65535"),
+        (np.full((8, 8), np.nan, np.float32), "whole numbers from 0 to 65535"),
+        (np.full((8, 8), 65536, np.int32), "whole numbers from 0 to 65535"),
+        (np.full((8, 8), -1, np.int32), "whole numbers from 0 to 65535"),
+        (
+            np.stack([np.full((8, 8), 255, np.uint8)] * 3 + [np.eye(8, dtype=np.uint8) * 255], 2),
+            "transparency",
+        ),
+    ],
+)
+def test_masks_whose_values_would_be_lost_are_refused(tmp_path, pixels, message):
+    from PIL import Image
+
+    path = tmp_path / ("mask.png" if pixels.ndim == 3 else "mask.tif")
+    Image.fromarray(pixels).save(path)
+    with pytest.raises(UserError, match=message):
+        read_mask(path)
+
+
 def test_masks_of_zero_and_one_are_not_taken_for_empty(root):
     stem = "part000_a"
     mask = np.zeros((24, 24), np.uint8)
@@ -226,6 +302,57 @@ def test_a_defect_of_two_words_keeps_its_labels(tmp_path):
     assert labels() == first
 
 
+def test_an_image_that_is_away_for_a_while_keeps_its_place(root, tmp_path):
+    file = tmp_path / "own.csv"
+    before = split_of(source(root, file))
+    away = {p: p.read_bytes() for p in (root / "images").glob("part00[4-8]_*.png") if not held(root, p.stem)}
+    for path in away:
+        path.unlink()
+    save(root / "images" / "part090_a.png", np.full((24, 24), 9, np.uint8))
+    source(root, file)
+    for path, content in away.items():
+        path.write_bytes(content)
+    after = split_of(source(root, file))
+    assert len(away) > 5
+    assert {name: after[name] for name in before} == before
+
+
+def held(root: Path, stem: str) -> bool:
+    return any((root / "masks" / name / f"{stem}.png").exists() for name in ("scratch", "dent"))
+
+
+def test_validation_drawn_from_an_official_training_split_stays_too(tmp_path):
+    file = tmp_path / "own.csv"
+
+    def splits(count: int) -> dict[str, str]:
+        names = [f"train/{k}" for k in range(count)] + [f"test/{k}" for k in range(10)]
+        items = [
+            Item(
+                name,
+                save(tmp_path / f"{name}.png", np.zeros((8, 8), np.uint8)),
+                {},
+                name,
+                name[:-2].strip("/"),
+            )
+            for name in names
+        ]
+        items = [
+            replace(i, split=i.name.split("/")[0], filed=("dent",) if k % 3 else ())
+            for k, i in enumerate(items)
+        ]
+        listing = Listing(tmp_path, ("dent",), items)
+        return split_of(ListedSource("x", listing, Reading(8, 8), Splitting(FRACTIONS, 0, "group", file)))
+
+    before = splits(30)
+    after = splits(40)
+    assert {name: after[name] for name in before} == before
+    assert sum(split == "val" for split in after.values()) == 10
+    lines = file.read_text().splitlines()
+    k = next(k for k, line in enumerate(lines) if ",val," in line)
+    file.write_text("\n".join([*lines[:k], lines[k].replace(",val,", ",train,"), *lines[k + 1 :]]) + "\n")
+    assert splits(40)[lines[k].split(",")[0]] == "train"
+
+
 def test_a_split_file_of_ones_own_is_obeyed_unless_it_tears_a_group_apart(root, tmp_path):
     file = tmp_path / "own.csv"
     source(root, file)
@@ -245,6 +372,7 @@ def test_a_split_file_of_ones_own_is_obeyed_unless_it_tears_a_group_apart(root, 
     [
         ("name,split\na,train\n", r"must have the columns name, group, split, defects"),
         ("name,group,split,defects\na,a,valid,\n", r"line 2: split=valid: must be one of train, val, test"),
+        ("name,group,split,defects\na,a,val,\na,a,test,\n", r"line 3: a is in test, above it was in val"),
     ],
 )
 def test_a_wrong_split_file_is_named(root, tmp_path, content, message):

@@ -31,7 +31,8 @@ class TrackingConfig:
         require(self.experiment.strip() != "", "tracking.experiment", self.experiment, "a name, not empty")
         known = self.uri is None or re.match(r"databricks|[a-z][a-z0-9+.-]*:", self.uri)
         allowed = "an address, as http://host:5000 or sqlite:///file.db"
-        require(bool(known), "tracking.uri", self.uri, allowed)
+        lasting = self.uri is None or not re.match(r"sqlite:(///:memory:.*|/{0,2})$", self.uri)
+        require(bool(known) and lasting, "tracking.uri", self.uri, allowed)
         if self.name == "server" and not self.uri:
             raise UserError("tracking.uri=null: must be the server's address, or set MLFLOW_TRACKING_URI")
 

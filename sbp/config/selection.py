@@ -81,6 +81,7 @@ class MaskBordersAggregation(AggregationConfig):
 
     def __post_init__(self) -> None:
         at_least(1, aggregation__width=self.width)
+        require(self.width <= 1024, "aggregation.width", self.width, "at most 1024")
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Schemas of what is trained and how: model, loss, optimizer, scheduler, augmentation, trainer."""
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         one_of("model.architecture", self.architecture, ARCHITECTURES)
         require(3 <= self.encoder_depth <= 5, "model.encoder_depth", self.encoder_depth, "3, 4 or 5")
+        for channels in self.decoder_channels or ():
+            require(1 <= channels <= 8192, "model.decoder_channels", channels, "between 1 and 8192")
         if self.decoder_channels is not None and self.architecture.startswith("unet"):
             require(
                 len(self.decoder_channels) == self.encoder_depth,
@@ -150,6 +153,7 @@ class TrainerConfig:
         one_of("trainer.precision", self.precision, ("fp32", "bf16"))
         at_least(1, trainer__batch_size=self.batch_size, trainer__threads=self.threads)
         require(0 < self.save_share <= 1, "trainer.save_share", self.save_share, "above 0, at most 1")
+        most = max(16, 4 * (os.cpu_count() or 1))  # many more would wait for each other for ever
         for key, value in (("threads", self.threads or 1), ("workers", self.workers or 0)):
-            require(value <= 1024, f"trainer.{key}", value, "at most 1024")
+            require(value <= most, f"trainer.{key}", value, f"at most {most} on this machine")
         at_least(0, trainer__workers=self.workers, trainer__save_every_s=self.save_every_s)

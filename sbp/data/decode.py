@@ -1,17 +1,24 @@
 """Image and mask files to arrays; a file that cannot be trusted is named, with what to do about it."""
 
+import contextlib
 import io
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sbp.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # A file that was cut off may still decode, with grey where data is missing; it then lacks its end mark.
-_END_MARKS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
+_PNG, _JPEG = (b"\x89PNG\r\n", b"IEND\xaeB`\x82"), (b"\xff\xd8", b"\xff\xd9")
+_MARKS = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": _PNG}
+"""First and last bytes of a file, by suffix."""
+MOST_PIXELS = 2**30
+"""Of an image, as OpenCV has it."""
+# Pillow refuses twice this number, by default less than some line-scan cameras deliver.
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
 DARK_SHARE = 8
 """16-bit images whose largest value stays below the white level by this factor are refused: shown as they
 are they would be nearly black."""
@@ -24,8 +31,14 @@ def read_image(path: Path, channels: int, white_level: int | None = None) -> np.
     Raises UserError, naming the file, if it cannot be read, is cut off, or is far darker than white_level.
     """
     data = _bytes(path)
+    if path.suffix.lower() in (".tif", ".tiff"):
+        _expect_whole_tiff(path, data)
     flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
-    image = cv2.imdecode(data, flags | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imdecode(data, flags | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        _expect_possible_size(path)
+        image = None
     if image is None:
         raise UserError(f"{path}: is damaged or no image, it cannot be decoded")
     if image.dtype == np.uint16:
@@ -42,6 +55,43 @@ def image_shape(path: Path) -> tuple[int, int] | None:
             return image.height, image.width
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
+
+
+def orientation(path: Path) -> int:
+    """How the file says that it is to be shown, 1 to 8 as EXIF has it; 1, as it is stored, if it says
+    nothing. Images are read as they are stored."""
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 1
+
+
+def _expect_possible_size(path: Path) -> None:
+    try:
+        with contextlib.suppress(UnidentifiedImageError, OSError, SyntaxError, ValueError), Image.open(path):
+            pass
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+
+
+def _too_large(path: Path) -> UserError:
+    return UserError(f"{path}: has more than {MOST_PIXELS} pixels; cut it into several images")
+
+
+def _expect_whole_tiff(path: Path, data: np.ndarray) -> None:
+    """OpenCV decodes what is left of a damaged compressed file without a word; Pillow, slower, refuses it."""
+    try:
+        image = Image.open(io.BytesIO(data.tobytes()))
+    except (UnidentifiedImageError, SyntaxError, ValueError, OSError):
+        return  # a kind that it does not know, 16 bits a colour for one
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    try:
+        with image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, EOFError):
+        raise UserError(f"{path}: is damaged or no image, it cannot be decoded") from None
 
 
 def _eight_bits(image: np.ndarray, path: Path, white_level: int | None) -> np.ndarray:
@@ -66,10 +116,14 @@ def read_mask(path: Path) -> np.ndarray:
             if image.mode == "1":
                 return np.asarray(image).astype(np.uint8) * 255
             pixels = np.asarray(image)
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         raise UserError(f"{path}: is damaged or no image, it cannot be decoded") from None
     if pixels.ndim == 2:
-        return pixels.astype(np.uint16) if pixels.dtype.itemsize > 1 else pixels
+        return pixels if pixels.dtype == np.uint8 else _sixteen_bits(pixels, path)
+    if pixels.shape[2] in (2, 4) and (pixels[:, :, -1] != pixels[0, 0, -1]).any():
+        raise UserError(f"{path}: marks by transparency; save the mask as a grey image without it")
     colours = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
     if (colours != colours[:, :, :1]).any():
         raise UserError(
@@ -77,6 +131,15 @@ def read_mask(path: Path) -> np.ndarray:
             "(each defect's colour becomes one value)"
         )
     return np.ascontiguousarray(colours[:, :, 0])
+
+
+def _sixteen_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
+    whole = pixels.dtype.kind in "iub" or bool(
+        (pixels == np.round(pixels)).all()
+    )  # NaN is not equal to itself
+    if not whole or pixels.min() < 0 or pixels.max() > 65535:
+        raise UserError(f"{path}: a mask has whole numbers from 0 to 65535; save it with 8 or 16 bits")
+    return pixels.astype(np.uint16)
 
 
 def _bytes(path: Path) -> np.ndarray:
@@ -88,8 +151,10 @@ def _bytes(path: Path) -> np.ndarray:
     if not len(data):
         raise UserError(f"{path}: is empty (0 bytes)")
     suffix = path.suffix.lower()
-    mark = _END_MARKS.get(suffix)
-    if mark is not None and mark not in data[-64:].tobytes():
+    head = data[:8].tobytes()
+    marks = next((m for m in (_PNG, _JPEG) if head.startswith(m[0])), _MARKS.get(suffix))
+    # some cameras fill their files up with zeros
+    if marks and marks[1] not in data[-64:].tobytes() and marks[1] not in data.tobytes().rstrip(b"\0")[-64:]:
         raise UserError(f"{path}: is cut off or not a {suffix[1:]} file")
     if suffix == ".bmp" and int.from_bytes(data[2:6].tobytes(), "little") > len(data):
         raise UserError(f"{path}: is cut off")

@@ -130,9 +130,9 @@ class ListedSource:
             return
         about = f"{new} new images" if rows and new else f"{len(items)} images"
         names = {item.name for item in items}
-        gone = sum(name not in names for name in rows)
-        log.info("split of %s written to %s%s", about, file, f", {gone} left it" if gone else "")
-        write_split_file(file, grouped, self.labels, self.splits_of, self.defects)
+        gone = [row for name, row in rows.items() if name not in names]
+        log.info("split of %s written to %s", about, file)
+        write_split_file(file, grouped, self.labels, self.splits_of, self.defects, gone)
 
     def _names(self, held: Sequence[bool]) -> list[str]:
         return [defect for defect, there in zip(self.defects, held, strict=True) if there]

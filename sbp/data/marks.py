@@ -76,14 +76,14 @@ class RunLengths:
         """(H, W) bool. Raises UserError for numbers that do not fit."""
         try:
             numbers = np.array([int(n) for n in self.runs.split()], dtype=np.int64)
-        except ValueError:
+        except (ValueError, OverflowError):
             about = f"run lengths must be whole numbers, not {self.runs[:40]!r}"
             raise UserError(f"{self.where}: {about}") from None
         if len(numbers) % 2:
             raise UserError(f"{self.where}: run lengths must be pairs, here are {len(numbers)} numbers")
         starts, lengths = numbers[::2] - 1, numbers[1::2]
         flat = np.zeros(shape[0] * shape[1], dtype=bool)
-        if len(numbers) and (starts.min() < 0 or lengths.min() < 1 or (starts + lengths).max() > flat.size):
+        if len(numbers) and (starts.min() < 0 or lengths.min() < 1 or (starts > flat.size - lengths).any()):
             raise UserError(
                 f"{self.where}: a run lies outside of the image, which has {flat.size} pixels; starts count "
                 "from 1, along columns"
@@ -99,15 +99,23 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class Polygons:
-    """Closed outlines, each x0, y0, x1, y1, ... in pixels, as COCO has them."""
+    """Closed outlines, each x0, y0, x1, y1, ... in pixels, as COCO has them. size: (H, W) of the image that
+    they were drawn on, None if nobody says it."""
 
     outlines: tuple[tuple[float, ...], ...]
     where: str
+    size: Shape | None = None
     path: None = None
 
     def mask(self, shape: Shape) -> np.ndarray:
         """(H, W) bool: pixels of which an outline covers half or more; of a thinner one the pixels that it
-        covers most, so that none vanishes. Raises UserError for an outline of fewer than three points."""
+        covers most, so that none vanishes. Raises UserError for an outline of fewer than three points, and
+        for an image of another size."""
+        if self.size is not None and self.size != shape:
+            raise UserError(
+                f"{self.where}: was drawn on an image of {_size(self.size)} pixels, the file has "
+                f"{_size(shape)}"
+            )
         drawn = np.zeros(shape, dtype=bool)
         for outline in self.outlines:
             if len(outline) < 6 or len(outline) % 2:
@@ -140,7 +148,9 @@ class CocoRuns:
         if tuple(self.size) != shape:
             raise UserError(f"{self.where}: size {_size(self.size)}, but the image has {_size(shape)} pixels")
         counts = _counts(self.counts) if isinstance(self.counts, str) else self.counts
-        if sum(counts) != shape[0] * shape[1] or min(counts, default=0) < 0:
+        if min(counts, default=0) < 0:
+            raise UserError(f"{self.where}: a run length is below 0")
+        if sum(counts) != shape[0] * shape[1]:
             raise UserError(
                 f"{self.where}: run lengths add up to {sum(counts)} pixels, the image has "
                 f"{shape[0] * shape[1]}"

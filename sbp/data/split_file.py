@@ -32,11 +32,13 @@ def assign(
     drawn so that all together come near the shares. Raises UserError if a group is torn apart by `known`.
     """
     if any(item.split for item in items):
-        return _official(items, labels, fractions, seed)
+        return _official(items, labels, fractions, seed, known or {})
     return _drawn(items, labels, fractions, seed, known or {})
 
 
-def _official(items, labels, fractions: Mapping[str, float], seed: int) -> list[str]:
+def _official(
+    items, labels, fractions: Mapping[str, float], seed: int, known: Mapping[str, str]
+) -> list[str]:
     splits = [item.split for item in items]
     for item in items:
         if item.split not in SPLITS:
@@ -45,8 +47,9 @@ def _official(items, labels, fractions: Mapping[str, float], seed: int) -> list[
         return splits
     train = [k for k, split in enumerate(splits) if split == "train"]
     val = fractions["val"] / (fractions["train"] + fractions["val"])
-    groups = [items[k].group for k in train]
-    drawn = split_by_group(groups, labels[train], {"train": 1 - val, "val": val}, seed)
+    shares = {"train": 1 - val, "val": val}
+    kept = {name: split for name, split in known.items() if split in shares}
+    drawn = _drawn([items[k] for k in train], labels[train], shares, seed, kept)
     for k, split in zip(train, drawn, strict=True):
         splits[k] = split
     return splits
@@ -71,7 +74,7 @@ def _drawn(items, labels, fractions, seed: int, known: Mapping[str, str]) -> lis
 def read_split_file(path: Path) -> dict[str, dict[str, str]]:
     """name -> row. Raises UserError for a file of another kind."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
             columns = reader.fieldnames or []
@@ -79,24 +82,42 @@ def read_split_file(path: Path) -> dict[str, dict[str, str]]:
         raise UserError(f"data.split_file={path}: cannot be read ({error})") from None
     if tuple(columns) != COLUMNS:
         raise UserError(f"data.split_file={path}: must have the columns {', '.join(COLUMNS)}")
+    found: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, 2):
+        place = f"data.split_file={path}, line {number}"
         if row["split"] not in SPLITS:
-            allowed = ", ".join(SPLITS)
-            place = f"data.split_file={path}, line {number}"
-            raise UserError(f"{place}: split={row['split']}: must be one of {allowed}")
-    return {row["name"]: row for row in rows}
+            raise UserError(f"{place}: split={row['split']}: must be one of {', '.join(SPLITS)}")
+        if row["name"] in found and found[row["name"]]["split"] != row["split"]:
+            before = found[row["name"]]["split"]
+            raise UserError(f"{place}: {row['name']} is in {row['split']}, above it was in {before}")
+        found[row["name"]] = row
+    return found
 
 
 def write_split_file(
-    path: Path, items: Sequence[Item], labels: np.ndarray, splits: Sequence[str], defects: Sequence[str]
+    path: Path,
+    items: Sequence[Item],
+    labels: np.ndarray,
+    splits: Sequence[str],
+    defects: Sequence[str],
+    gone: Sequence[Mapping[str, str]] = (),
 ) -> None:
-    """Write it atomically: several jobs may start at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
+    """Write it atomically: several jobs may start at once. gone: rows of images that are not there now; they
+    keep their place, should they come back. Raises UserError if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        _write(temporary, items, labels, splits, defects, gone)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"data.split_file={path}: cannot be written ({error.strerror})") from None
+
+
+def _write(path: Path, items, labels, splits, defects, gone) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for item, row, split in zip(items, labels, splits, strict=True):
             held = [defect for defect, there in zip(defects, row, strict=True) if there]
             writer.writerow([item.name, item.group, split, SEPARATOR.join(held)])
-    os.replace(temporary, path)
+        writer.writerows([row[column] for column in COLUMNS] for row in gone)

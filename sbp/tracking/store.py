@@ -52,6 +52,8 @@ def open_store(uri: str | None, output_root: str | Path) -> "MlflowClient":
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
         raise UserError(f"tracking.uri={masked(uri)}: {' '.join(str(error).split())[:200]}") from None
+    except ModuleNotFoundError as error:  # the driver of a database
+        raise UserError(f"tracking.uri={masked(uri)}: needs the package {error.name}") from None
 
 
 @contextlib.contextmanager
@@ -62,7 +64,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _make_sqlite(path: Path) -> None:
-    """Create schema and write-ahead log once: processes that first meet a fresh file together break it."""
+    """Create schema and write-ahead log once: processes that first meet a fresh file together break it, and
+    one that is killed while MLflow creates its tables would leave a file that nobody can open."""
     path.parent.mkdir(parents=True, exist_ok=True)
     ready = path.with_suffix(".ready")
     if ready.exists() and path.exists():
@@ -70,12 +73,26 @@ def _make_sqlite(path: Path) -> None:
     with _locked(path.with_suffix(".lock")):
         if ready.exists() and path.exists():
             return
-        from mlflow import MlflowClient
-
-        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments(max_results=1)
-        with contextlib.closing(sqlite3.connect(path)) as connection:
+        fresh = path if path.exists() else path.with_name(f".{path.name}.new")
+        if fresh != path:
+            for left in path.parent.glob(f"{fresh.name}*"):
+                left.unlink()
+        _create_tables(fresh)
+        with contextlib.closing(sqlite3.connect(fresh)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+        if fresh != path:
+            os.replace(fresh, path)
         ready.touch()
+
+
+def _create_tables(path: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{path}")
+    client.search_experiments(max_results=1)
+    engine = getattr(client._tracking_client.store, "engine", None)
+    if engine is not None:
+        engine.dispose()  # nothing may hold the file when it is renamed
 
 
 def experiment_id(client: "MlflowClient", name: str, location: str | None) -> str:

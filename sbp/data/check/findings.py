@@ -21,6 +21,10 @@ Severity = Literal["wrong", "doubtful"]
 Pair = tuple[int, int]
 
 
+ALIKE = "photographs of the same (moved, turned, or otherwise exposed)"
+HINT = "; if the sheet shows parts that only look alike, raise --alike"
+
+
 @dataclass(frozen=True)
 class Finding:
     """severity: `wrong` means that training would learn or measure something false. images, pairs: numbers of
@@ -48,16 +52,13 @@ def find(
     found = [
         *_unreadable(facts, skip_bad),
         *_crossing(items, splits, exact, "equal pixel by pixel (also turned or flipped)"),
-        *_crossing(
-            items,
-            splits,
-            [p.numbers for p in near_only],
-            "photographs of the same (moved, turned, or otherwise exposed)",
-        ),
+        *_crossing(items, splits, [p.numbers for p in near_only], ALIKE, HINT),
         *_rare_defects(splits, defects, facts),
         *_contradictions_of_equals(items, defects, contradictions_of_equals(exact, facts)),
         *_contradictions_of_alikes(items, defects, contradictions_of_alikes(near_only, facts)),
+        *_torn_groups(items, splits),
         *_empty_marks(items, facts),
+        *_turned(items, facts),
         *_sizes(items, facts),
         *_repeated(items, splits, exact),
     ]
@@ -88,7 +89,7 @@ def _unreadable(facts: Sequence[ImageFacts], skip_bad: bool) -> list[Finding]:
     return [Finding("doubtful" if skip_bad else "wrong", about, bad)]
 
 
-def _crossing(items, splits, pairs: Sequence[Pair], what: str) -> list[Finding]:
+def _crossing(items, splits, pairs: Sequence[Pair], what: str, hint: str = "") -> list[Finding]:
     crossing = [(i, j) for i, j in pairs if splits[i] != splits[j]]
     if not crossing:
         return []
@@ -96,8 +97,32 @@ def _crossing(items, splits, pairs: Sequence[Pair], what: str) -> list[Finding]:
     text = (
         f"{len(crossing)} pairs of images in different splits are {what}, {tested} of them with one in "
         "train: scores would flatter; keep what belongs together in one group (data.group, or a group column)"
+        + hint
     )
     return [Finding("wrong", text, _names(items, crossing, splits), (), crossing)]
+
+
+def _torn_groups(items, splits) -> list[Finding]:
+    """Groups that splits of one's own tear apart."""
+    held: Mapping[str, set[str]] = defaultdict(set)
+    for item, split in zip(items, splits, strict=True):
+        held[item.group].add(split)
+    torn = [f"{group}: {', '.join(sorted(found))}" for group, found in held.items() if len(found) > 1]
+    if not torn:
+        return []
+    text = f"{len(torn)} groups lie in more than one split: scores would flatter; give each group one split"
+    return [Finding("wrong", text, torn)]
+
+
+def _turned(items, facts) -> list[Finding]:
+    turned = [k for k, fact in enumerate(facts) if fact.turned]
+    if not turned:
+        return []
+    text = (
+        f"{len(turned)} images say (EXIF) that they are to be shown turned; they are read as they are "
+        "stored, which their masks must fit"
+    )
+    return [Finding("doubtful", text, [items[k].name for k in turned], turned)]
 
 
 def _rare_defects(splits, defects: Sequence[str], facts) -> list[Finding]:

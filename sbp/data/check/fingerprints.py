@@ -9,6 +9,9 @@ import numpy as np
 
 SIDE = 96
 """Side that the set's median image is brought to, and all others by the same factor: the camera's scale."""
+SMALL = 0.1
+"""Share of an image up to which its defects are left out of its texture: of an image with larger ones, too
+little would be left to be recognised by."""
 BLOCK = 14
 """Frequencies of the descriptor in each direction."""
 
@@ -36,17 +39,34 @@ def exact_hash(image: np.ndarray) -> tuple[str, Orientation]:
     return min(found, key=lambda pair: pair[0])
 
 
-def texture(image: np.ndarray, factor: float) -> np.ndarray:
-    """(h, w) float32: the image's own fine structure, shrunk by `factor`, without exposure, lighting and
-    straight lines along rows and columns, which other parts share (grinding, seams). image: (H, W, C)."""
+def texture(image: np.ndarray, factor: float, marked: np.ndarray | None = None) -> np.ndarray:
+    """(h, w) float32: the image's own fine structure, shrunk by `factor`, without exposure, lighting, lines
+    along rows and columns (grinding, seams) and small defects, which other parts share.
+
+    image: (H, W, C); marked: (h, w) bool, its defects as `shrunk_marks` gives them.
+    """
     grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     height, width = shrunk_size(grey.shape, factor)
     x = np.log(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) + 8)
+    hidden = None
+    if marked is not None and marked.any() and marked.mean() <= SMALL:
+        hidden = cv2.dilate(marked.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        x = _without(x, hidden)
     x -= cv2.GaussianBlur(x, (0, 0), SIDE / 12)
     x -= x.mean(axis=0, keepdims=True)
     x -= x.mean(axis=1, keepdims=True)
     spread = np.sqrt(cv2.GaussianBlur(x * x, (0, 0), SIDE / 8))
-    return np.clip(x / (spread + 0.25 * spread.mean() + 1e-6), -3, 3)
+    x = np.clip(x / (spread + 0.25 * spread.mean() + 1e-6), -3, 3)
+    if hidden is not None:
+        x[hidden] = 0
+    return x
+
+
+def _without(x: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """x (h, w) with hidden pixels replaced by what lies around them: no halo of theirs remains."""
+    there, sigma = (~hidden).astype(np.float32), SIDE / 24
+    around = cv2.GaussianBlur(x * there, (0, 0), sigma)
+    return np.where(hidden, around / np.maximum(cv2.GaussianBlur(there, (0, 0), sigma), 1e-3), x)
 
 
 def shrunk_size(shape: Sequence[int], factor: float) -> tuple[int, int]:

@@ -69,16 +69,20 @@ class NearPair:
         return not (self.view.transposed or self.view.flipped or self.view.turned)
 
 
-def near_pairs(textures: Sequence[np.ndarray], seed: int = 0) -> tuple[list[NearPair], float]:
+def near_pairs(
+    textures: Sequence[np.ndarray], seed: int = 0, threshold: float | None = None
+) -> tuple[list[NearPair], float]:
     """All pairs found, most alike first, and the correlation from which a pair counts.
 
-    textures: as `texture` gives them. Candidates are neighbours by spectrum, which a shift does not change,
-    in each orientation; they are then compared by the best normalised cross-correlation of the central part
-    of one within the other.
+    textures: as `texture` gives them. threshold: that correlation; None: found from random pairs, few of
+    which should show the same product in the same position. Candidates are neighbours by spectrum, which a
+    shift does not change, in each orientation; they are then compared by the best normalised
+    cross-correlation of the central part of one within the other.
     """
     if len(textures) < 2:
-        return [], SURE
-    threshold = _threshold(textures, np.random.default_rng(seed))
+        return [], threshold or SURE
+    if threshold is None:
+        threshold = _threshold(textures, np.random.default_rng(seed))
     best: dict[tuple[int, int], NearPair] = {}
     for i, j, transposed, flipped in _candidates(np.stack([spectrum(t) for t in textures])):
         pair = _compared(textures, i, j, transposed, flipped)

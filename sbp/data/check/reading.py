@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sbp.data.check.fingerprints import SIDE, Orientation, exact_hash, shrunk_marks, texture
-from sbp.data.decode import read_image
+from sbp.data.decode import orientation, read_image
 from sbp.data.listing import Item
 from sbp.data.marks import merged_mask
 from sbp.errors import UserError
@@ -18,7 +18,8 @@ from sbp.errors import UserError
 class ImageFacts:
     """What one image turned out to be. error: why it cannot be used, then nothing else is known. pixels: (D,)
     marked ones; empty_marks: defects it is filed with that nothing marks. exact, orientation: see exact_hash.
-    marks: by defect number, for those it holds, where they are, as large as the texture."""
+    marks: by defect number, for those it holds, where they are, as large as the texture. turned: the file
+    says that it is to be shown turned."""
 
     error: str = ""
     height: int = 0
@@ -29,6 +30,7 @@ class ImageFacts:
     orientation: Orientation | None = None
     texture: np.ndarray | None = None
     marks: Mapping[int, np.ndarray] = field(default_factory=dict)
+    turned: bool = False
 
 
 def read_all(
@@ -71,4 +73,6 @@ def _facts(item: Item, defects: Sequence[str], channels: int, white_level, facto
     filed = item.filed or ()
     empty = tuple(d for d, count in zip(defects, pixels, strict=True) if d in filed and not count)
     marks = {d: shrunk_marks(mask, factor) for d, mask in enumerate(masks) if pixels[d]}
-    return ImageFacts("", *shape, pixels, empty, *exact_hash(image), texture(image, factor), marks)
+    own = texture(image, factor, np.logical_or.reduce(list(marks.values())) if marks else None)
+    turned = orientation(item.image) != 1
+    return ImageFacts("", *shape, pixels, empty, *exact_hash(image), own, marks, turned)

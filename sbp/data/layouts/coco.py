@@ -1,6 +1,8 @@
 """Own images with a COCO annotation file: polygons and run lengths."""
 
 import json
+import math
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,8 @@ def list_coco(
 
 def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not valid JSON ({' '.join(str(error).split())[:100]})") from None
     for key in ("images", "categories", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
@@ -58,13 +60,14 @@ def _items(content, folder: Path, defects, ignore, group, file: str, split: str 
     categories = _categories(content["categories"], defects, ignore, file)
     marks: dict[Any, dict[str, list[Mark]]] = {}
     left_out = set()
-    images = {_field(image, "id", file): image for image in content["images"]}
+    images = _by_id(content["images"], "image", file)
     for annotation in content["annotations"]:
-        where = f"{file}, annotation {annotation.get('id', '?')}"
-        image = images.get(_field(annotation, "image_id", where))
+        number = annotation.get("id", "?") if isinstance(annotation, Mapping) else "?"
+        where = f"{file}, annotation {number}"
+        image = images.get(_key(annotation, "image_id", where))
         if image is None:
             raise UserError(f"{where}: image_id {annotation['image_id']} is not among the images")
-        category = _field(annotation, "category_id", where)
+        category = _key(annotation, "category_id", where)
         if category not in categories:
             raise UserError(f"{where}: category_id {category} is not among the categories")
         defect = categories[category]
@@ -80,7 +83,7 @@ def _items(content, folder: Path, defects, ignore, group, file: str, split: str 
 
 
 def _item(image: Mapping, folder: Path, marks, group, file: str, split: str | None) -> Item:
-    name = _field(image, "file_name", file)
+    name = posixpath.normpath(str(_field(image, "file_name", file)))  # ./a.png is a.png
     path = inside(folder, name, f"{file}, image {image['id']}")
     held = {defect: tuple(found) for defect, found in marks.items()}
     stem = Path(name).stem
@@ -88,7 +91,8 @@ def _item(image: Mapping, folder: Path, marks, group, file: str, split: str | No
 
 
 def _categories(entries, defects, ignore, file: str) -> dict[Any, str]:
-    categories = {_field(entry, "id", file): _field(entry, "name", file) for entry in entries}
+    by_id = _by_id(entries, "category", file)
+    categories = {key: str(_field(entry, "name", file)) for key, entry in by_id.items()}
     for defect in defects:
         if defect not in categories.values():
             there = ", ".join(categories.values())
@@ -102,6 +106,24 @@ def _categories(entries, defects, ignore, file: str) -> dict[Any, str]:
     return categories
 
 
+def _by_id(entries: Sequence, what: str, file: str) -> dict[Any, Mapping]:
+    found: dict[Any, Mapping] = {}
+    for entry in entries:
+        key = _key(entry, "id", file)
+        if key in found:
+            raise UserError(f"{file}: the id {key} is that of more than one {what}; ids must be unique")
+        found[key] = entry
+    return found
+
+
+def _key(entry: Mapping, key: str, where: str) -> Any:
+    """An id: a number or a text."""
+    value = _field(entry, key, where)
+    if not isinstance(value, int | float | str):
+        raise UserError(f"{where}: {key} must be a number or a text, not {str(value)[:40]}")
+    return value
+
+
 def _field(entry: Mapping, key: str, where: str) -> Any:
     if not isinstance(entry, Mapping) or key not in entry:
         raise UserError(f"{where}: {key} is missing")
@@ -111,8 +133,36 @@ def _field(entry: Mapping, key: str, where: str) -> Any:
 def _mark(annotation: Mapping, image: Mapping, where: str) -> Mark:
     segmentation = _field(annotation, "segmentation", where)
     if isinstance(segmentation, list) and segmentation:
-        return Polygons(tuple(tuple(map(float, outline)) for outline in segmentation), where)
+        return Polygons(tuple(_outline(outline, where) for outline in segmentation), where, _size(image))
     if isinstance(segmentation, Mapping) and {"counts", "size"} <= set(segmentation):
         counts, size = segmentation["counts"], segmentation["size"]
-        return CocoRuns(counts if isinstance(counts, str) else tuple(counts), (size[0], size[1]), where)
+        if not _numbers(size) or len(size) != 2:
+            raise UserError(f"{where}: size must be [height, width], not {str(size)[:40]}")
+        if not isinstance(counts, str) and not _numbers(counts):
+            raise UserError(f"{where}: counts must be whole numbers, or COCO's text form")
+        runs = counts if isinstance(counts, str) else tuple(int(n) for n in counts)
+        return CocoRuns(runs, (int(size[0]), int(size[1])), where)
     raise UserError(f"{where}: has no segmentation; boxes alone cannot train a segmentation")
+
+
+def _numbers(values: Any) -> bool:
+    """Whether it is a list of whole numbers (7.0 is one)."""
+    return isinstance(values, list) and all(
+        isinstance(n, int | float) and not isinstance(n, bool) and float(n).is_integer() for n in values
+    )
+
+
+def _outline(outline: Any, where: str) -> tuple[float, ...]:
+    numbers = isinstance(outline, list) and all(
+        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in outline
+    )
+    if not numbers:
+        raise UserError(f"{where}: a polygon must be a list of numbers, x0, y0, x1, y1 and so on")
+    return tuple(map(float, outline))
+
+
+def _size(image: Mapping) -> tuple[int, int] | None:
+    """Height and width in which the image was annotated, if the file says it."""
+    height, width = image.get("height"), image.get("width")
+    known = _numbers([height, width]) and height and width
+    return (int(height), int(width)) if known else None  # type: ignore[arg-type]

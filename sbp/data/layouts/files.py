@@ -65,9 +65,14 @@ def inside(root: Path, name: str, where: str) -> Path:
     if any(ord(character) < 32 for character in name):
         raise UserError(f"{where}: {name!r} is no file name")
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        within, there = path.resolve().is_relative_to(root.resolve()), path.is_file()
+    except (OSError, RuntimeError) as error:  # too long a name, links in a circle
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise UserError(f"{where}: {name[:80]}: cannot be read ({reason})") from None
+    if not within:
         raise UserError(f"{where}: {name} lies outside of data.root={root}; paths must be relative to it")
-    if not path.is_file():
+    if not there:
         raise UserError(f"{where}: {name}: no such file in {root}")
     return path
 
@@ -78,6 +83,15 @@ def expect_some(items: Sequence, where: Path | str, expected: str) -> None:
         raise UserError(f"{where}: holds no image; {expected}")
 
 
+def columns_of(path: Path) -> list[str]:
+    """The header of a CSV file."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            return [name.strip() for name in next(csv.reader(file), [])]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a CSV table in UTF-8 ({str(error)[:80]})") from None
+
+
 def rows_of(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Rows of a CSV file with a header, each with its place for messages ("train.csv, line 3").
 
@@ -86,6 +100,7 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
             for row in reader:
                 cells = {key: value.strip() for key, value in row.items() if key and isinstance(value, str)}
                 yield f"{path.name}, line {reader.line_num}", {k: v for k, v in cells.items() if v}
@@ -93,3 +108,5 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not UTF-8 text") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: is no CSV table ({error})") from None

@@ -105,6 +105,10 @@ def list_dagm(root: str | None, defects: Sequence[str]) -> Listing:
             images = images_in(folder, (".png",))
             expect_some(images, folder, DAGM)
             labels = by_stem(images_in(folder / "Label", (".png",))) if (folder / "Label").is_dir() else {}
+            stems = {f"{image.stem}_label" for image in images}
+            for stem, label in labels.items():
+                if stem not in stems:
+                    raise UserError(f"{label}: there is no image of that name in {folder}")
             items += [_dagm_item(image, labels, defect, f"{name}/{split}", split.lower()) for image in images]
     return Listing(path, tuple(defects), items)
 

@@ -1,9 +1,11 @@
 """Own images listed in a table, CSV or Parquet: image, mask, defect, split, group."""
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from sbp.data.layouts.files import checked_root, expect_some, inside, rows_of
+from sbp.data.layouts.files import checked_root, columns_of, expect_some, inside, rows_of
 from sbp.data.listing import Item, Listing
 from sbp.data.marks import Mark, MaskFile
 from sbp.data.source import SPLITS
@@ -29,9 +31,12 @@ def list_table(
     learnt; their images are left out. Raises UserError, naming the line."""
     path = checked_root(root, EXPECTED)
     merged: dict[str, dict] = {}
-    for where, row in _rows(inside(path, table, "data.table")):
+    file = inside(path, table, "data.table")
+    _expect_columns(file)
+    for where, row in _rows(file):
         if "image" not in row:
             raise UserError(f"{where}: has no image; {EXPECTED}")
+        row["image"] = posixpath.normpath(row["image"])  # ./a.png is a.png
         entry = merged.setdefault(row["image"], {"marks": {}, "split": None, "group": None, "where": where})
         _agree(entry, row, where)
         if "mask" in row or "defect" in row:
@@ -48,18 +53,46 @@ def list_table(
     return Listing(path, tuple(defects), items)
 
 
+def _expect_columns(path: Path) -> None:
+    """Raise UserError if a column is missing, or has another spelling: its content would not count."""
+    if path.suffix.lower() == ".parquet":
+        columns = [str(name) for name in _frame(path).columns]
+    else:
+        columns = columns_of(path)
+    for column in columns:
+        if column not in COLUMNS and column.lower() in COLUMNS:
+            raise UserError(f"{path.name}: column {column} must be written {column.lower()}")
+    for column in COLUMNS[:3]:
+        if columns and column not in columns:
+            raise UserError(
+                f"{path.name}: has no column {column}, but {', '.join(columns)[:100]}; {EXPECTED}, separated "
+                "by commas"
+            )
+
+
+def _frame(path: Path):
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:
+        raise UserError(f"{path}: is no Parquet file ({' '.join(str(error).split())[:80]})") from None
+
+
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     if path.suffix.lower() != ".parquet":
         yield from rows_of(path)
         return
-    import pandas as pd
+    for number, row in enumerate(_frame(path).to_dict("records"), 1):
+        yield f"{path.name}, row {number}", {k: cell for k, value in row.items() if (cell := _cell(value))}
 
-    try:
-        frame = pd.read_parquet(path)
-    except Exception as error:
-        raise UserError(f"{path}: is no Parquet file ({' '.join(str(error).split())[:80]})") from None
-    for number, row in enumerate(frame.to_dict("records"), 1):
-        yield f"{path.name}, row {number}", {k: str(v) for k, v in row.items() if isinstance(v, str) and v}
+
+def _cell(value: Any) -> str:
+    """A Parquet value as CSV has it; numbers are names too, missing ones are empty."""
+    if value is None or value != value:
+        return ""
+    whole = isinstance(value, float) and value.is_integer()  # pandas makes floats of integers with gaps
+    return str(int(value) if whole else value).strip()
 
 
 def _agree(entry: dict, row: dict[str, str], where: str) -> None:
