@@ -65,6 +65,21 @@ def _full(path: Path) -> str:
     )
 
 
+_held: set[int] = set()
+"""Descriptors of the folders' locks that this process holds."""
+
+
+def _let_go_in_child() -> None:
+    """A loader process that outlives its run for some seconds would hold the run's folder as long."""
+    for descriptor in _held:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
 @contextlib.contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. Raises UserError if another one holds it; a lock goes with its
@@ -82,7 +97,11 @@ def sole_writer(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        _held.add(file.fileno())
+        try:
+            yield
+        finally:
+            _held.discard(file.fileno())
 
 
 def is_held(folder: Path) -> bool:

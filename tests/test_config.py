@@ -86,6 +86,13 @@ MISTAKES = [
     ("beta.value=abc", "beta.value=abc: .*Float"),
     ("beta.valu=3", r"beta.valu: no such key; allowed in beta: margin, value \(did you mean value\?\)"),
     ("+beta.valu=3", "beta.valu: no such key; allowed here: margin, value"),
+    ("seed=1,2", r"seed=1,2: several values need a sweep, -m; a list goes in \[\.\.\.\]"),
+    ("output_root=/dev/null/x", r"output_root=/dev/null/x: cannot be written \(/dev/null is no folder\)"),
+    ("hydra.run.dir=/dev/null/x", r"hydra\.run\.dir=/dev/null/x: cannot be written"),
+    ("hydra.run.dir=''", r"hydra\.run\.dir=: must be the path of a folder"),
+    ("model.decoder_channels=[0,8,8,8]", r"model\.decoder_channels=0: must be between 1 and 8192"),
+    ("trainer.threads=1024", r"trainer\.threads=1024: must be at most \d+ on this machine"),
+    ("tracking.uri='sqlite:///:memory:'", r"tracking\.uri=sqlite:///:memory:: must be an address"),
     ("beta=8", "beta=8: must be the name of an option; .*beta=b8 or beta.value=8"),
     ("beta=b9", "beta=b9: must be one of auto, b1, b16"),
     ("aggregation=maxx", r"aggregation=maxx: must be one of .*max, mean.* \(did you mean max\?\)"),
@@ -123,10 +130,19 @@ def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(override, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["a${x}b", "file/below"])
+def test_an_output_folder_that_cannot_be_is_one_line_before_hydra_makes_it(tmp_path, monkeypatch, place):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SBP_OUTPUT", str(tmp_path / place))
+    with pytest.raises(UserError, match=r"SBP_OUTPUT=.*: (must not hold|cannot be written \(.*is no folder)"):
+        check_overrides([])
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["aggregation=topk_mean", "aggregation.k=5"], "give exactly one"),
+        (["aggregation=maskdefectborders", "aggregation.width=99999"], "aggregation.width=99999: must be at"),
         (
             ["aggregation=topk_mean", "aggregation.k=5000", "aggregation.fraction=null"],
             "aggregation.k=5000: must be at most the image's 4096 pixels",

@@ -1,6 +1,7 @@
 """MLflow away, slow or crowded: training does not notice, and everything arrives once."""
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import signal
@@ -243,3 +244,25 @@ def test_a_run_deleted_in_mlflow_is_recorded_again_when_it_goes_on(server, undis
     assert (run.status, run.run_id == deleted.run_id) == ("FINISHED", False)
     assert_same_metrics(run, recorded(undisturbed)[0])
     tally.survived()
+
+
+@pytest.mark.faults
+def test_a_store_whose_making_is_killed_is_made_anew(tmp_path, fault):
+    """MLflow creates its tables one by one; half of them would be a store that nobody can open."""
+    tally = fault("SIGKILL while the MLflow store is made")
+    context = multiprocessing.get_context("fork")
+    for number, pause in enumerate((0.0, 0.1, 0.2, 0.4, 0.8, 1.2)):
+        output = tmp_path / str(number)
+        tally.tried()
+        maker = context.Process(target=open_store, args=(None, output))
+        maker.start()
+        fresh = output / "mlflow" / ".mlflow.db.new"
+        while not fresh.exists() and maker.is_alive():
+            time.sleep(0.001)
+        time.sleep(pause)
+        os.kill(maker.pid, signal.SIGKILL)
+        maker.join()
+        client = open_store(None, output)
+        assert client.create_experiment("after")
+        assert not list((output / "mlflow").glob(".mlflow.db.new*"))
+        tally.survived()
