@@ -65,6 +65,13 @@ def _full(path: Path) -> str:
     )
 
 
+LOCK = ".lock"
+
+
+class FolderHeld(UserError):
+    """Another process holds the folder."""
+
+
 _held: set[int] = set()
 """Descriptors of the folders' locks that this process holds."""
 
@@ -81,16 +88,16 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 @contextlib.contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process. Raises UserError if another one holds it; a lock goes with its
-    process, however that ends."""
+def sole_writer(folder: Path, lock: str = LOCK) -> Iterator[None]:
+    """Hold the folder for this process. Raises FolderHeld if another one holds it; a lock goes with its
+    process, however that ends. lock: its file, one for each thing to be done alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+") as file:
+    with open(folder / lock, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise UserError(
+            raise FolderHeld(
                 f"{folder}: another run (process {file.read().strip() or 'unknown'}) writes there; choose "
                 "another folder with hydra.run.dir"
             ) from None
@@ -107,7 +114,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 def is_held(folder: Path) -> bool:
     """Whether a process that lives holds the folder."""
     try:
-        with open(folder / ".lock") as file:
+        with open(folder / LOCK) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -235,3 +235,26 @@ def test_a_run_deleted_in_mlflow_is_left_alone_and_holds_up_no_other(tmp_path):
     assert said[0] == f"{tmp_path / 'a'}: was deleted in MLflow, left alone"
     assert said[1].endswith("entries sent")
     assert [run.status for run in read_runs(client, "sbp")] == ["FINISHED"]
+
+
+def test_two_syncs_at_once_send_everything_once(tmp_path):
+    for number in range(3):
+        fill(begun(tmp_path / "runs" / str(number), tmp_path), 2)
+    open_store(None, tmp_path)
+    said: list[str] = []
+
+    def send() -> None:
+        said.extend(sync(tmp_path))
+
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    said += sync(tmp_path)
+    runs = read_runs(open_store(None, tmp_path), "sbp")
+    assert len(runs) == 3
+    assert sum("entries sent" in line for line in said) == 3
+    for run in runs:
+        pictures = [f.path for f in run.client.list_artifacts(run.run_id, "images")]
+        assert len(pictures) == len({path.split("timestamp")[0] + path[-4:] for path in pictures})

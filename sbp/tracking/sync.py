@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp.errors import UserError
-from sbp.files import is_held
+from sbp.files import FolderHeld, is_held, sole_writer
 from sbp.tracking.courier import Delivery
 from sbp.tracking.journal import NAME, Journal, last_status, read_entries
 from sbp.tracking.journal_tracker import JournalTracker
@@ -15,6 +15,10 @@ from sbp.tracking.store import masked, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+SENDING = ".sending"
+"""Lock of a run's folder while its journal is sent."""
 
 
 def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | None = None) -> Iterator[str]:
@@ -39,10 +43,14 @@ def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | N
             if first is None:
                 continue
             address = first.content["tags"].get("tracking.uri", "the local store")
-            if address not in troubles and (
-                line := _send_rest(journal, first.content["tags"], uri, output_root)
-            ):
+            if address in troubles:
+                continue
+            with sole_writer(run, SENDING):
+                line = _send_rest(Journal(run), first.content["tags"], uri, output_root)
+            if line:
                 yield f"{run}: {line}"
+        except FolderHeld:
+            yield f"{run}: is being sent by another sbp sync"
         except UserError as error:
             troubles[address] = str(error)
     if troubles:
