@@ -101,14 +101,15 @@ def check(config: Config, out: Path, alike: float | None = None) -> int:
     there is something to look at, sheet.png. Returns 1 if training on the set would be wrong."""
     if not isinstance(config.data, DiskData):
         raise UserError(f"data={config.data.name}: is generated, there are no files to check")
-    source = build_source(config.data, config.output_root)
+    # all that cannot be read is to be named, not the first alone
+    source = build_source(replace(config.data, on_bad="skip"), config.output_root)
     assert isinstance(source, ListedSource)
     items, splits, reading = source.listing.items, source.splits_of, source.reading
     facts = read_all(items, source.defects, reading.channels, reading.white_level, _progress)
     known = [k for k, fact in enumerate(facts) if fact.texture is not None]
     near, threshold = near_pairs([t for f in facts if (t := f.texture) is not None], threshold=alike)
     near = [replace(pair, i=known[pair.i], j=known[pair.j]) for pair in near]
-    findings = find(items, splits, source.defects, facts, near, reading.skip_bad)
+    findings = find(items, splits, source.defects, facts, near, config.data.on_bad == "skip")
     print(counts_table(source, facts))
     print(f"\n{len(near)} pairs of images show the same (correlation of {threshold:.2f} or more)")
     print("\n".join(_lines(findings, DETAILS)))

@@ -265,10 +265,12 @@ def test_what_is_filed_as_defective_but_marks_nothing_is_named(tmp_path, check, 
 def test_every_bad_file_is_named_at_once(root, check, tmp_path):
     (root / "images" / "part01_a.png").write_bytes(b"")
     save(root / "masks" / "scratch" / "part03_a.png", marked(SIZE + 1))
+    (root / "masks" / "scratch" / "part06_b.png").write_bytes(b"no mask")
     code, said = check(root, BY_PART)
     assert code == 1
-    assert "2 images cannot be used: mend them, or leave their images out with data.on_bad=skip" in said
+    assert "3 images cannot be used: mend them, or leave their images out with data.on_bad=skip" in said
     assert "part01_a.png: is empty (0 bytes)" in said
+    assert "part06_b.png: is cut off or not a png file" in said
     assert "part03_a.png: the mask has 97 x 97 pixels, its image 96 x 96" in said
     assert "part01_a.png" in (tmp_path / "report" / "findings.txt").read_text()
     code, said = check(root, BY_PART, "data.on_bad=skip")

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,9 @@ _MARKS = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": _PNG}
 """First and last bytes of a file, by suffix."""
 MOST_PIXELS = 2**30
 """Of an image, as OpenCV has it."""
+# A damaged file is named in one line of ours; what the decoders print about it beside that helps nobody.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 # Pillow refuses twice this number, by default less than some line-scan cameras deliver.
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
 DARK_SHARE = 8
