@@ -3,6 +3,7 @@
 Heavy imports happen inside the job: composing a config, shell completion and --help stay quick.
 """
 
+import contextlib
 import logging
 import math
 import os
@@ -99,9 +100,13 @@ def job(cfg: DictConfig) -> float:
             sys.exit(128 + signal.SIGINT)
         raise
     except Exception as error:
+        with contextlib.suppress(OSError):
+            (folder / TRACEBACK).write_text(traceback.format_exc())
         if not in_sweep():
+            if isinstance(error, OSError) and error.filename:  # a file in the way, no permission
+                log.error("%s: %s", error.filename, error.strerror)
+                sys.exit(2)
             raise
-        (folder / TRACEBACK).write_text(traceback.format_exc())
         leave_failure(folder, f"{type(error).__name__}: {error} (see {folder / TRACEBACK})")
         return math.nan
 

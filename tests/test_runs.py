@@ -279,3 +279,11 @@ def _short_run(build, config) -> int:
     assert np.isfinite([r.metrics["train/loss"] for r in records]).all()
     assert np.isfinite(records[-1].metrics["val/map"])
     return 1
+
+
+def test_a_file_in_the_way_is_one_line(tmp_path):
+    (tmp_path / "cache").touch()
+    done = sbp("scale=smoke", output=tmp_path)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'cache'}: File exists" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
