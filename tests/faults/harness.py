@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -180,3 +181,18 @@ def epochs(folder: Path) -> list[dict]:
     """The lines of epochs.jsonl, without times."""
     lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+
+
+def write_images(root: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks/scratch"):
+        (root / folder).mkdir(parents=True)
+    for i in range(40):
+        image = rng.integers(60, 120, (48, 48)).astype(np.uint8)
+        if i % 3 == 0:
+            mask = np.zeros((48, 48), np.uint8)
+            mask[10:20, 10:30] = 255
+            image[mask > 0] += 100
+            cv2.imwrite(str(root / "masks/scratch" / f"{i:02}.png"), mask)
+        cv2.imwrite(str(root / "images" / f"{i:02}.png"), image)
+    return root

@@ -5,12 +5,12 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import Victim, assert_complete, recorded, run_folders
+from tests.faults.harness import Victim, assert_complete, recorded, run_folders, write_images
 
 RUN_S = 4.0
 """About what a run takes after it has begun."""
@@ -42,10 +42,21 @@ def while_there(pattern: str, at_most: int = 6) -> Moment:
     return moment
 
 
-def hurt(server, undisturbed, output: Path, tally, moment: Moment, kills: int, seed: int, cache: bool = True):
+def hurt(
+    server,
+    undisturbed,
+    output: Path,
+    tally,
+    moment: Moment,
+    kills: int,
+    seed: int,
+    cache: bool = True,
+    arguments: Sequence[str] = (),
+):
     """Start the same command again and again, each time killed at such a moment, then let it be.
 
-    A run that ends before its first such moment is followed by another one in a new folder.
+    arguments: further ones of the command, as the undisturbed run had them. A run that ends before its first
+    such moment is followed by another one in a new folder.
     """
     chance, tried = random.Random(seed), 0
     for folder in (output / str(attempt) for attempt in range(5)):
@@ -53,7 +64,7 @@ def hurt(server, undisturbed, output: Path, tally, moment: Moment, kills: int, s
         if cache:
             shutil.copytree(undisturbed / "cache", folder / "cache")
         while tried < kills:
-            victim = Victim.start(server, folder, "resume=true")
+            victim = Victim.start(server, folder, *arguments, "resume=true")
             there = victim.wait_for(moment(folder, chance), pause=0.0005)
             victim.kill()
             code = victim.wait()
@@ -65,10 +76,35 @@ def hurt(server, undisturbed, output: Path, tally, moment: Moment, kills: int, s
             break
     assert tried, "nothing was hurt"
     tally.tried(tried)
-    victim = Victim.start(server, folder, "resume=true")
+    victim = Victim.start(server, folder, *arguments, "resume=true")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
     assert_complete(folder, undisturbed)
     tally.survived(tried)
+
+
+METHODS = {
+    "per_defect": "selection=per_defect staleness=stale_smart upsampling=rare gradients.every=2",
+    "balanced": "selection=balanced scoring.monitor_every=2 optimizer=sgd loss=focal evaluation.count=4",
+    "random": "selection=random trainer.workers=2 loss=dice_bce augmentation=inspection",
+    "reuse": "staleness=reuse aggregation=topk_mean scheduler=linear",
+    "shift": "aggregation=shift staleness=stale budget.compute=4",
+    "tiles": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 data.cache=stream",
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_goes_on_to_the_same_bits(server, tmp_path, fault, method):
+    """Undisturbed, and killed at random moments: each has state of its own that must come back."""
+    arguments = METHODS[method].split()
+    if method == "tiles":
+        arguments.append(f"data.root={write_images(tmp_path / 'set')}")
+    reference = tmp_path / "reference"
+    victim = Victim.start(server, reference, *arguments)
+    assert victim.wait() == 0, victim.log.read_text()[-3000:]
+    (tmp_path / "hurt").mkdir()
+    tally = fault("SIGKILL at a random moment, other methods")
+    hurt(server, reference, tmp_path / "hurt", tally, random_moment, 3, seed=4, arguments=arguments)
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(server, undisturbed, tmp_path, fault):

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -23,6 +22,7 @@ from tests.faults.harness import (
     epochs,
     recorded,
     run_folders,
+    write_images,
 )
 
 
@@ -81,21 +81,6 @@ def test_the_number_of_loader_processes_changes_nothing(server, undisturbed, tmp
     victim = Victim.start(server, tmp_path, "trainer.workers=2")
     assert victim.wait() == 0, victim.log.read_text()[-2000:]
     assert_complete(tmp_path, undisturbed)
-
-
-def write_images(root: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for folder in ("images", "masks/scratch"):
-        (root / folder).mkdir(parents=True)
-    for i in range(40):
-        image = rng.integers(60, 120, (48, 48)).astype(np.uint8)
-        if i % 3 == 0:
-            mask = np.zeros((48, 48), np.uint8)
-            mask[10:20, 10:30] = 255
-            image[mask > 0] += 100
-            cv2.imwrite(str(root / "masks/scratch" / f"{i:02}.png"), mask)
-        cv2.imwrite(str(root / "images" / f"{i:02}.png"), image)
-    return root
 
 
 @pytest.mark.parametrize("workers", [0, 1])
