@@ -284,6 +284,13 @@ def test_masks_that_were_drawn_later_count_though_the_split_stays(root, tmp_path
     assert read_split_file(file)["part004_a"]["defects"] == "dent"
 
 
+def test_masks_are_read_once_for_the_split_and_not_at_every_start(root, tmp_path, monkeypatch):
+    time.sleep(0.05)  # more than a tick of the clock that files are dated by
+    first = source_labels(source(root, tmp_path / "own.csv"))
+    monkeypatch.setattr("sbp.data.marks.MaskFile.marks_something", lambda mask: pytest.fail(str(mask.path)))
+    assert source_labels(source(root, tmp_path / "own.csv")) == first
+
+
 def source_labels(data: ListedSource) -> dict[str, list[bool]]:
     return {i.name: row.tolist() for i, row in zip(data.listing.items, data.labels, strict=True)}
 

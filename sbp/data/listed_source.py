@@ -1,8 +1,10 @@
 """A listing of files as a Source: split by group, read and fitted image by image."""
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -76,7 +78,8 @@ class ListedSource:
         self.skip_bad = reading.skip_bad
         self._check()
         rows = self._known_rows()
-        self.labels = np.array([self._held(item, rows) for item in listing.items])
+        self.looked_again = False
+        self.labels = np.array([self._held(item, rows.get(item.name)) for item in listing.items])
         grouped = self._grouped()
         self.splits_of = self._split(grouped, rows)
         self.members = {
@@ -127,6 +130,9 @@ class ListedSource:
             for item, held in zip(items, self.labels, strict=True)
         )
         if not new and not changed:
+            if self.looked_again:  # what was found is as old as the file says
+                with contextlib.suppress(OSError):
+                    os.utime(file)
             return
         about = f"{new} new images" if rows and new else f"{len(items)} images"
         names = {item.name for item in items}
@@ -137,19 +143,33 @@ class ListedSource:
     def _names(self, held: Sequence[bool]) -> list[str]:
         return [defect for defect, there in zip(self.defects, held, strict=True) if there]
 
-    def _held(self, item: Item, rows: dict[str, dict[str, str]]) -> list[bool]:
-        """(D,) which defects the image holds. The split file spares reading masks, as long as there are masks
-        for just what it says."""
-        row = rows.get(item.name)
+    def _held(self, item: Item, row: dict[str, str] | None) -> list[bool]:
+        """(D,) which defects the image holds. row: of the split file, which spares reading masks that have
+        not changed since."""
         if item.filed is not None:
             held = set(item.filed)
-        elif row is not None and _defects_in(row) == {
-            defect for defect, marks in item.marks.items() if marks
-        }:
+        elif row is not None and self._older_than_split(item) and _defects_in(row) <= set(item.marks):
             held = _defects_in(row)
         else:
+            self.looked_again = True
             held = {defect for defect, marks in item.marks.items() if self._any_marked(marks)}
         return [defect in held for defect in self.defects]
+
+    @cached_property
+    def _split_written_ns(self) -> int:
+        file = self.splitting.file
+        return os.stat(file).st_ctime_ns if file is not None and file.is_file() else 0
+
+    def _older_than_split(self, item: Item) -> bool:
+        """Whether all that marks the image are files that are there, unchanged, since the split file was
+        written. (By the time at which their entries changed: copied files may keep the other one.)"""
+        marks = [mark for marks in item.marks.values() for mark in marks]
+        with contextlib.suppress(OSError):
+            return all(
+                isinstance(mark, MaskFile) and os.stat(mark.path).st_ctime_ns < self._split_written_ns
+                for mark in marks
+            )
+        return False
 
     def _any_marked(self, marks: Sequence) -> bool:
         try:
