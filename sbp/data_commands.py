@@ -98,7 +98,7 @@ def _samples(source: Source, columns: int, groups: dict[str, list[Sample]]):
 
 def check(config: Config, out: Path, alike: float | None = None) -> int:
     """Read everything once, print counts, findings and a verdict; writes images.csv, findings.txt and, if
-    there is something to look at, sheet.png. Returns 1 if training on the set would be wrong."""
+    there is something to look at, findings.png. Returns 1 if training on the set would be wrong."""
     if not isinstance(config.data, DiskData):
         raise UserError(f"data={config.data.name}: is generated, there are no files to check")
     # all that cannot be read is to be named, not the first alone
@@ -116,7 +116,7 @@ def check(config: Config, out: Path, alike: float | None = None) -> int:
     (out / "findings.txt").write_text("\n".join(_lines(findings, None)) + "\n", encoding="utf-8")
     _write_table(source, facts, out / "images.csv")
     print(f"\nevery image:    {out / 'images.csv'}\nevery finding:  {out / 'findings.txt'}")
-    if sheet := _findings_sheet(source, facts, findings, out / "sheet.png"):
+    if sheet := _findings_sheet(source, facts, findings, out / "findings.png"):
         print(f"to look at:     {sheet}")
     wrong = sum(finding.severity == "wrong" for finding in findings)
     doubtful = len(findings) - wrong

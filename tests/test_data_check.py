@@ -213,7 +213,7 @@ def test_a_photograph_whose_mark_is_missing_contradicts_the_others_of_its_part(r
     assert code == 0  # it may be that the defect cannot be seen under that light
     assert "1 pairs of photographs of the same are annotated differently: a mark may be missing in 1" in said
     assert "part03_a marks scratch where part03_b does not" in said
-    assert (tmp_path / "report" / "sheet.png").is_file()
+    assert (tmp_path / "report" / "findings.png").is_file()
 
 
 def test_a_defect_that_only_one_photograph_shows_is_no_contradiction(root, check):
@@ -259,7 +259,7 @@ def test_what_is_filed_as_defective_but_marks_nothing_is_named(tmp_path, check, 
     assert "2 images are filed as defective, but nothing is marked in them" in said
     assert "images/part03_a.png: scratch" in said
     assert "GOOD: fit to train on, 1 to look at" in said
-    assert (tmp_path / "report" / "sheet.png").is_file()
+    assert (tmp_path / "report" / "findings.png").is_file()
 
 
 def test_every_bad_file_is_named_at_once(root, check, tmp_path):
