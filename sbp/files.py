@@ -5,9 +5,11 @@ import errno
 import fcntl
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from sbp.errors import UserError
 
@@ -74,41 +76,57 @@ class FolderHeld(UserError):
 
 _held: set[int] = set()
 """Descriptors of the folders' locks that this process holds."""
+_taking = threading.Lock()
+"""No process is forked between the opening of a lock's file and the note in _held."""
 
 
 def _let_go_in_child() -> None:
     """A loader process that outlives its run for some seconds would hold the run's folder as long."""
+    _taking.release()
     for descriptor in _held:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_let_go_in_child)
+os.register_at_fork(before=_taking.acquire, after_in_parent=_taking.release, after_in_child=_let_go_in_child)
 
 
 @contextlib.contextmanager
-def sole_writer(folder: Path, lock: str = LOCK) -> Iterator[None]:
-    """Hold the folder for this process. Raises FolderHeld if another one holds it; a lock goes with its
-    process, however that ends. lock: its file, one for each thing to be done alone."""
+def sole_writer(folder: Path, lock: str = LOCK, patience_s: float = 1.0) -> Iterator[None]:
+    """Hold the folder for this process. Raises FolderHeld if another one holds it for longer than patience_s
+    (`is_held` and `sbp sync` do for a moment); a lock goes with its process, however that ends. lock: its
+    file, one for each thing to be done alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / lock, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise FolderHeld(
-                f"{folder}: another run (process {file.read().strip() or 'unknown'}) writes there; choose "
-                "another folder with hydra.run.dir"
-            ) from None
+    give_up_at = time.monotonic() + patience_s
+    with _taking:
+        file = open(folder / lock, "a+")  # noqa: SIM115
+        _held.add(file.fileno())
+    try:
+        while not _locked(file):
+            if time.monotonic() >= give_up_at:
+                file.seek(0)
+                raise FolderHeld(
+                    f"{folder}: another run (process {file.read().strip() or 'unknown'}) writes there; "
+                    "choose another folder with hydra.run.dir"
+                )
+            time.sleep(0.02)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        _held.add(file.fileno())
-        try:
-            yield
-        finally:
+        yield
+    finally:
+        with _taking:
             _held.discard(file.fileno())
+            file.close()
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_held(folder: Path) -> bool:

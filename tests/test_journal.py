@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from sbp.errors import UserError
+from sbp.files import FolderHeld, is_held, sole_writer
 from sbp.tracking import open_store
 from sbp.tracking.courier import Courier, Delivery
 from sbp.tracking.journal import Journal, last_status, read_entries
@@ -258,3 +259,72 @@ def test_two_syncs_at_once_send_everything_once(tmp_path):
     for run in runs:
         pictures = [f.path for f in run.client.list_artifacts(run.run_id, "images")]
         assert len(pictures) == len({path.split("timestamp")[0] + path[-4:] for path in pictures})
+
+
+class Held:
+    """A client whose pictures are slow: they wait until `go`."""
+
+    def __init__(self, client):
+        self.client, self.waits, self.go = client, threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.client, name)
+
+    def log_image(self, *arguments, **named):
+        self.waits.set()
+        assert self.go.wait(30)
+        self.client.log_image(*arguments, **named)
+
+
+def test_a_run_that_is_resumed_while_it_is_synced_is_sent_once(tmp_path, monkeypatch, caplog):
+    """Whoever comes second waits, and goes on where the first one stopped; training does not wait."""
+    tracker = begun(tmp_path, tmp_path)
+    tracker.log_image("loss_hist", np.zeros((20, 30, 3), np.uint8), 0)
+    tracker.log_metrics({"x": 0.0}, 0)
+    tracker.commit()
+    client = open_store(None, tmp_path)
+    slow = Held(client)
+    monkeypatch.setattr("sbp.tracking.sync.open_store", lambda *_: slow)
+    syncing = threading.Thread(target=lambda: list(sync(tmp_path)))
+    syncing.start()
+    assert slow.waits.wait(30)
+
+    resumed = JournalTracker(Journal(tmp_path))  # the sync has said KILLED for it by now
+    courier = Courier(Delivery(tmp_path, lambda: client), patience_s=30)
+    resumed.on_commit = courier.deliver
+    resumed.status("RUNNING")
+    resumed.log_image("loss_hist", np.zeros((20, 30, 3), np.uint8), 1)
+    resumed.log_metrics({"x": 1.0}, 1)
+    resumed.status("FINISHED")
+    resumed.commit()
+    time.sleep(0.2)
+    assert [run.status for run in read_runs(client, "sbp")] == ["RUNNING"]
+    slow.go.set()
+    assert courier.close() is True
+    syncing.join()
+    (run,) = read_runs(client, "sbp")
+    assert run.status == "FINISHED"
+    assert run.series("x")[1].tolist() == [0, 1]
+    pictures = [f.path for f in client.list_artifacts(run.run_id, "images") if f.path.endswith(".png")]
+    assert len(pictures) == 2
+    assert "cannot be reached" not in caplog.text
+
+
+def test_a_look_at_a_folder_does_not_keep_a_run_from_starting(tmp_path):
+    """`sbp sync` and sweeps take a folder's lock for a moment to see whether it is free."""
+    held, done = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with sole_writer(tmp_path):
+            held.set()
+            done.wait(0.3)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    assert held.wait(10)
+    with sole_writer(tmp_path):
+        assert is_held(tmp_path)
+    looking.join()
+    with sole_writer(tmp_path), pytest.raises(FolderHeld, match="another run"):  # noqa: SIM117
+        with sole_writer(tmp_path, patience_s=0.1):
+            pass

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sbp.files import FolderHeld, sole_writer
 from sbp.tracking.journal import NAME, read_entries
 from sbp.tracking.mlflow_run import MlflowRun
 from sbp.tracking.store import masked
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STATE = "tracking.state.json"
+SENDING = ".sending"
+"""Lock of a run's folder while its journal is sent."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 
 log = logging.getLogger("sbp")
@@ -24,42 +27,61 @@ log = logging.getLogger("sbp")
 
 class Delivery:
     """How far a journal has been sent, kept in a file beside it: each entry arrives once, however often the
-    sending was cut off. open_client: makes the client when there is something to send."""
+    sending was cut off, and whoever sends. open_client: makes the client when there is something to send."""
 
     def __init__(self, folder: Path, open_client: "Callable[[], MlflowClient]"):
         self.folder, self.open_client = folder, open_client
         self.path = folder / STATE
-        self.run_id, self.sent = None, 0
-        # The next entry may have arrived before; all may, if the machine went down and took the state along.
-        self.in_doubt, self.all_in_doubt = self.path.exists(), False
-        if self.in_doubt:
-            try:
-                state = json.loads(self.path.read_text())
-                self.run_id, self.sent = state["run_id"], state["sent"]
-            except (ValueError, KeyError):
-                self.all_in_doubt = True
         self.run: MlflowRun | None = None
+        self.run_id: str | None = None
+        self.sent = 0
+        self.noted: tuple[str | None, int] | None = None
+        # The next entry may have arrived before; all may, if the machine went down and took the state along.
+        self.in_doubt = self.all_in_doubt = self.anew = False
+        self._catch_up()
         journal = folder / NAME
         if self.sent > (journal.stat().st_size if journal.exists() else 0):  # of a journal that is gone
             self.start_over()
 
     def start_over(self) -> None:
         """Send everything, to a new run."""
-        self.run, self.run_id, self.sent, self.all_in_doubt = None, None, 0, True
-        self._note()
+        self.run, self.run_id, self.sent, self.anew = None, None, 0, True
 
-    def send(self, stop: int, arrived: Callable[[], None] = lambda: None) -> None:
-        """Send what is not sent yet, up to position `stop`; arrived() after each entry. Raises what MLflow
-        raises; what had arrived by then is noted."""
-        for entry in list(read_entries(self.folder / NAME, self.sent, stop)):
-            if self.run is None:
-                if not self.path.exists():
-                    self._note()  # from here on, the run may be there without being known
-                self.run = MlflowRun(self.open_client(), self.folder, self.run_id, self._found)
-            self.run.send(entry, self.in_doubt or self.all_in_doubt)
-            self.in_doubt, self.sent = False, entry.end
-            self._note()
-            arrived()
+    def send(self, stop: int, arrived: Callable[[], None] = lambda: None) -> int:
+        """Send what is not sent yet, up to position `stop`; arrived() after each entry. Returns how many were
+        sent. Raises what MLflow raises, and FolderHeld while another process sends the same journal; what had
+        arrived by then is noted."""
+        with sole_writer(self.folder, SENDING, patience_s=0):
+            if self.anew:
+                self.anew, self.all_in_doubt = False, True
+                self._note()
+            else:
+                self._catch_up()
+            entries = list(read_entries(self.folder / NAME, self.sent, stop))
+            for entry in entries:
+                if self.run is None:
+                    if not self.path.exists():
+                        self._note()  # from here on, the run may be there without being known
+                    self.run = MlflowRun(self.open_client(), self.folder, self.run_id, self._found)
+                self.run.send(entry, self.in_doubt or self.all_in_doubt)
+                self.in_doubt, self.sent = False, entry.end
+                self._note()
+                arrived()
+        return len(entries)
+
+    def _catch_up(self) -> None:
+        """Read how far it is, as others may have sent since."""
+        if not self.path.exists():
+            return
+        try:
+            state = json.loads(self.path.read_text())
+            known = state["run_id"], state["sent"]
+        except (ValueError, KeyError, TypeError):
+            self.in_doubt = self.all_in_doubt = True
+            return
+        if known != self.noted:
+            self.run, self.in_doubt = None, True
+            self.run_id, self.sent = self.noted = known
 
     def _found(self, run_id: str) -> None:
         self.run_id = run_id
@@ -69,6 +91,7 @@ class Delivery:
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(json.dumps({"run_id": self.run_id, "sent": self.sent}))
         os.replace(temporary, self.path)
+        self.noted = self.run_id, self.sent
 
 
 class Courier:
@@ -138,7 +161,9 @@ class Courier:
             self.give_up_at = time.monotonic() + self.patience_s
 
     def _note_trouble(self, error: Exception) -> None:
-        if not self.trouble:
+        if isinstance(error, FolderHeld):
+            self.trouble = "sbp sync is sending it"
+        elif not self.trouble:
             reason = " ".join(masked(str(error)).split())[:160] or type(error).__name__
             log.warning("MLflow cannot be reached, training goes on and it is tried again: %s", reason)
             self.trouble = reason[:80]

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-SENDING = ".sending"
-"""Lock of a run's folder while its journal is sent."""
-
-
 def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | None = None) -> Iterator[str]:
     """Send the rest of every journal below `folder` (None: the output folder); yields a line per run that had
     one.
@@ -45,12 +41,11 @@ def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | N
             address = first.content["tags"].get("tracking.uri", "the local store")
             if address in troubles:
                 continue
-            with sole_writer(run, SENDING):
-                line = _send_rest(Journal(run), first.content["tags"], uri, output_root)
+            line = _send_rest(journal, first.content["tags"], uri, output_root)
             if line:
                 yield f"{run}: {line}"
         except FolderHeld:
-            yield f"{run}: is being sent by another sbp sync"
+            yield f"{run}: is being sent already"
         except UserError as error:
             troubles[address] = str(error)
     if troubles:
@@ -63,19 +58,18 @@ def _send_rest(journal: Journal, tags: dict[str, str], uri: str | None, output_r
 
     run = journal.path.parent
     if last_status(journal) in (None, "RUNNING"):
-        _close(journal)
+        journal = _close(run)
     delivery = Delivery(run, partial(_client, tags, uri, output_root))
-    entries = sum(1 for _ in read_entries(journal.path, delivery.sent, journal.committed))
-    if not entries:
+    if next(read_entries(journal.path, delivery.sent, journal.committed), None) is None:
         return ""
     try:
         if delivery.run_id and is_deleted(delivery.open_client(), delivery.run_id):
             return "was deleted in MLflow, left alone"
-        delivery.send(journal.committed)
+        entries = delivery.send(journal.committed)
     except (MlflowException, OSError) as error:
         reason = " ".join(masked(str(error)).split())[:200]
         raise UserError(f"{run}: MLflow took not everything, try again later: {reason}") from None
-    return f"{entries} entries sent"
+    return f"{entries} entries sent" if entries else ""
 
 
 def _client(tags: dict[str, str], uri: str | None, output_root: str | Path) -> "MlflowClient":
@@ -91,9 +85,13 @@ def _client(tags: dict[str, str], uri: str | None, output_root: str | Path) -> "
     return open_store(uri or known, output_root)
 
 
-def _close(journal: Journal) -> None:
-    """Say KILLED for a run that is gone without a word."""
-    journal.rollback()
-    tracker = JournalTracker(journal)
-    tracker.status("KILLED")
-    tracker.commit()
+def _close(run: Path) -> Journal:
+    """Say KILLED for a run that is gone without a word. Raises FolderHeld if it has been resumed by now."""
+    with sole_writer(run):
+        journal = Journal(run)
+        if last_status(journal) in (None, "RUNNING"):
+            journal.rollback()
+            tracker = JournalTracker(journal)
+            tracker.status("KILLED")
+            tracker.commit()
+    return journal
