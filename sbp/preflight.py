@@ -18,11 +18,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import OmegaConfBaseException
 
 from sbp.conf_path import conf_dir, output_root
 from sbp.config import Config, validated
 from sbp.errors import UserError
+from sbp.quotes import QUOTES, expect_readable, quoted
 
 MAX_JOBS = 500
 """A larger sweep has each value checked by itself instead of each combination."""
@@ -55,16 +56,13 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
     arguments: the command line without the program's name. Hydra's own flags other than -m end the check:
     they ask for help or another config.
     """
-    overrides = [a for a in arguments if a not in ("-m", "--multirun")]
+    overrides = [a for a in quoted(arguments) if a not in ("-m", "--multirun")]
     if any(a.startswith("-") for a in overrides):
         return Plan([], False, False)
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        try:
-            loader = GlobalHydra.instance().config_loader()
-            parser = OverridesParser.create(loader)
-            parsed = parser.parse_overrides(list(overrides))
-        except HydraException as error:
-            raise UserError(_first_line(error)) from None
+        expect_readable(overrides)
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        parsed = parser.parse_overrides(overrides)
         params, sweep = _experiment_sweep(parsed)
         parsed = _merged(parser.parse_overrides(params), parsed)
         complete = all(not o.is_sweep_override() or o.is_discrete_sweep() for o in parsed)
@@ -72,7 +70,8 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
         for override in parsed:
             if override.is_sweep_override() and not is_sweep:
                 raise UserError(
-                    f"{override.input_line}: several values need a sweep, -m; a list goes in [...]"
+                    f"{override.input_line}: several values need a sweep, -m; a list goes in [...], a text "
+                    f"with a comma in {QUOTES}"
                 )
         _expect_writable(parsed)
         lists, all_combined = _jobs(parsed)
@@ -164,7 +163,7 @@ def _checked(overrides: list[str]) -> Config:
     except HydraException as error:
         raise UserError(_first_line(error)) from None
     except ValueError as error:  # a number where a group's option belongs, as in beta=8
-        raise UserError(_number_as_option(overrides) or _first_line(error)) from None
+        raise UserError(_value_as_option(overrides) or _first_line(error)) from None
     cfg.run_dir = "not started"  # known to Hydra only once the run has a folder
     return validated(cfg)
 
@@ -179,12 +178,12 @@ def _missing_option(error: MissingConfigException) -> str:
 
 def _bad_key_or_type(error: ConfigCompositionException, overrides: list[str]) -> str:
     cause = error.__cause__
-    if isinstance(cause, ValidationError):
+    if str(error).startswith("Error merging override ") and isinstance(cause, OmegaConfBaseException):
         override = str(error).removeprefix("Error merging override ")
         return f"{override}: {_first_line(cause)}"
     match = re.match(r"Could not override '([^'@]+)", str(error))
     if match:
-        return _unknown_key(match[1], overrides)
+        return _unknown_key(getattr(cause, "full_key", None) or match[1], overrides)
     return _first_line(error)
 
 
@@ -204,14 +203,18 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
     if not isinstance(node, DictConfig):
         return f"{key}: no such key; {'.'.join(path)} is a single value"
     allowed = sorted(str(k) for k in node)
+    if path == ["tags"]:
+        return f"{key}: no such key yet; a new one goes in as +{key}=TEXT"
     return f"{key}: no such key; allowed{' in ' + '.'.join(path) if path else ''}: {', '.join(allowed)}" + (
         _suggest(parent, allowed)
     )
 
 
-def _number_as_option(overrides: list[str]) -> str | None:
+def _value_as_option(overrides: list[str]) -> str | None:
     for override in overrides:
         key, _, value = override.partition("=")
+        if "." not in key and re.fullmatch(r"null|[tT]rue|[fF]alse", value):
+            return f"{override}: must be the name of an option"
         if "." not in key and re.fullmatch(r"[-+.\de]+", value):
             return f"{override}: must be the name of an option; a number goes in as {key}.KEY={value}" + (
                 ", for example beta=b8 or beta.value=8" if key == "beta" else ""

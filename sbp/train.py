@@ -22,6 +22,7 @@ from sbp.conf_path import conf_dir, register_resolvers
 from sbp.config import Config, register_schemas, validated
 from sbp.errors import TrainingDiverged, UserError
 from sbp.preflight import check_overrides
+from sbp.quotes import quoted
 from sbp.sweep.board import FOLDER_VARIABLE, BoardReporter, board
 from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
@@ -128,7 +129,7 @@ def start(arguments: Sequence[str]) -> list[str]:
     """Hand a checked command line to Hydra; returns the lines of a sweep's jobs that failed."""
     failed_jobs.clear()
     before = sys.argv
-    sys.argv = [before[0], *arguments]
+    sys.argv = [before[0], *quoted(arguments)]
     try:
         job()
     finally:

@@ -86,7 +86,7 @@ MISTAKES = [
     ("beta.value=abc", "beta.value=abc: .*Float"),
     ("beta.valu=3", r"beta.valu: no such key; allowed in beta: margin, value \(did you mean value\?\)"),
     ("+beta.valu=3", "beta.valu: no such key; allowed here: margin, value"),
-    ("seed=1,2", r"seed=1,2: several values need a sweep, -m; a list goes in \[\.\.\.\]"),
+    ("seed=1,2", r"seed=1,2: several values need a sweep, -m; a list goes in \[\.\.\.\], a text with"),
     ("output_root=/dev/null/x", r"output_root=/dev/null/x: cannot be written \(/dev/null is no folder\)"),
     ("hydra.run.dir=/dev/null/x", r"hydra\.run\.dir=/dev/null/x: cannot be written"),
     ("hydra.run.dir=''", r"hydra\.run\.dir=: must be the path of a folder"),
@@ -118,11 +118,24 @@ MISTAKES = [
     ("evaluation.iou_thresholds=[0.5,2]", "evaluation.iou_thresholds=.*: must be one or more numbers"),
     ("selection.fraction=0.5", "selection.fraction: no such key; allowed in selection: name, warmup_epochs"),
     ("tracking=server", "tracking.uri=null: must be the server's address"),
+    ("tags={study:a}", r"tags.study: no such key yet; a new one goes in as \+tags.study=TEXT"),
+    ("tags.study=a", r"tags.study: no such key yet; a new one goes in as \+tags.study=TEXT"),
+    ("beta={valu:3}", r"beta.valu: no such key; allowed in beta: margin, value \(did you mean value\?\)"),
+    ("beta=null", "beta=null: must be the name of an option"),
+    ("data.defects={a:1}", r"data.defects={a:1}: Cannot merge"),
+    ("+tags={a+b:1}", r"tags=a\+b: must be a name of at most 200 letters"),
+    ("+tags." + "long" * 60 + "=1", r"tags=long.*\.\.\.: must be a name of at most 200 letters"),
+    ("section='../up'", r"section=\.\./up: must be a name of at most 200"),
+    ("tracking.experiment=" + "long" * 200, "tracking.experiment=long.*: must be a name of at most 500"),
     ("+foo=1", "foo: no such key"),
+    ("+foo#bar=1", r"\+foo#bar=1: Hydra cannot read this; .* as 'KEY=\"TEXT\"'"),
+    ("defects.focus=[scratch", r"defects.focus=\[scratch: Hydra cannot read this; a list goes in \[\.\.\.\]"),
+    ("label='it's'", "label='it's': Hydra cannot read this"),
+    ("seed", "seed: must be KEY=VALUE"),
 ]
 
 
-@pytest.mark.parametrize(("override", "message"), MISTAKES, ids=[m[0] for m in MISTAKES])
+@pytest.mark.parametrize(("override", "message"), MISTAKES, ids=[m[0][:40] for m in MISTAKES])
 def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(override, message, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match=message) as caught:
@@ -166,3 +179,15 @@ def test_what_does_not_fit_together_is_found_also_inside_a_sweep(overrides, mess
 def test_legal_sweeps_pass():
     check_overrides(["-m", "aggregation=max,mean", "beta=b2,b8", "scale=smoke", "seed=range(0,3)"])
     check_overrides(["-m", "aggregation=glob(*)", "beta.value=0,1000"])
+
+
+@pytest.mark.parametrize(
+    "place", ["größe/neu", "set (new)", "50% off", "a:b=c", "日本", "plain", "a b", "it's", r"part_(\d+)$"]
+)
+def test_a_text_needs_no_quotes_beside_those_of_the_shell(place):
+    if "'" in place:
+        with pytest.raises(UserError, match="Hydra cannot read this"):
+            check_overrides([f"run_name={place}"])
+        place = f'"{place}"'
+    (job,) = check_overrides([f"run_name={place}"]).jobs
+    assert job.config.run_name == place.strip('"')

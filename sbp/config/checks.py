@@ -1,6 +1,8 @@
 """Range checks of config values: each raises UserError with one line that names the key."""
 
 import math
+import posixpath
+import re
 from typing import Any
 
 from sbp.errors import UserError
@@ -33,3 +35,11 @@ def fraction(**keys: float | None) -> None:
 
 def one_of(key: str, value: Any, allowed: tuple[str, ...] | list[str]) -> None:
     require(value in allowed, key, value, "one of " + ", ".join(allowed))
+
+
+def recordable(key: str, name: str) -> None:
+    """Check that MLflow takes `name` as the key of a tag."""
+    fits = re.fullmatch(r"[\w./ :-]{1,200}", name) and posixpath.normpath(name) == name
+    shown = name if len(name) < 100 else name[:97] + "..."
+    allowed = "a name of at most 200 letters, digits and _ - . : / or spaces, without //, ./ or ../"
+    require(bool(fits) and not name.startswith(("/", ".")), key, shown, allowed)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from sbp.config.checks import at_least, one_of, require
+from sbp.config.checks import at_least, one_of, recordable, require
 from sbp.config.data import DataConfig, DefectsConfig, DiskData, ScaleConfig
 from sbp.config.options import OPTIONS, SCHEMAS
 from sbp.config.run import BudgetConfig, EvaluationConfig, GradientsConfig, ScoringConfig, TrackingConfig
@@ -65,6 +65,10 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed)
+        for tag in self.tags:
+            recordable("tags", tag)
+        if self.section is not None:
+            recordable("section", self.section)
         require(len(self.defects.focus) > 0, "defects.focus", self.defects.focus, "at least one defect")
         for name in self.defects.focus:
             one_of("defects.focus", name, self.data.defects)

@@ -28,7 +28,8 @@ class TrackingConfig:
         one_of("tracking.name", self.name, ("local", "server", "none"))
         at_least(0, tracking__gallery_images=self.gallery_images, tracking__patience_s=self.patience_s)
         require(self.gallery_images <= 1000, "tracking.gallery_images", self.gallery_images, "at most 1000")
-        require(self.experiment.strip() != "", "tracking.experiment", self.experiment, "a name, not empty")
+        named = len(self.experiment.strip()) > 0 and len(self.experiment) <= 500
+        require(named, "tracking.experiment", self.experiment[:100], "a name of at most 500 characters")
         known = self.uri is None or re.match(r"databricks|[a-z][a-z0-9+.-]*:", self.uri)
         allowed = "an address, as http://host:5000 or sqlite:///file.db"
         lasting = self.uri is None or not re.match(r"sqlite:(///:memory:.*|/{0,2})$", self.uri)
