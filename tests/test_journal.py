@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from sbp.errors import UserError
@@ -328,3 +329,32 @@ def test_a_look_at_a_folder_does_not_keep_a_run_from_starting(tmp_path):
     with sole_writer(tmp_path), pytest.raises(FolderHeld, match="another run"):  # noqa: SIM117
         with sole_writer(tmp_path, patience_s=0.1):
             pass
+
+
+class Raced:
+    """A client of a store where another run notes the same data set just before this one."""
+
+    def __init__(self, client):
+        self.client, self.times = client, 0
+
+    def __getattr__(self, name):
+        return getattr(self.client, name)
+
+    def log_inputs(self, *arguments):
+        self.times += 1
+        if self.times == 1:
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.name")
+        self.client.log_inputs(*arguments)
+
+
+def test_runs_that_note_one_data_set_at_the_same_moment_warn_of_nothing(tmp_path, caplog):
+    tracker = begun(tmp_path, tmp_path)
+    tracker.log_data("parts", "0123", tmp_path, {"train": 3})
+    tracker.commit()
+    client = open_store(None, tmp_path)
+    courier = Courier(Delivery(tmp_path, lambda: Raced(client)), patience_s=10)
+    courier.deliver(tracker.journal.committed)
+    assert courier.close() is True
+    assert not caplog.records
+    (run,) = client.search_runs([client.get_experiment_by_name("sbp").experiment_id])
+    assert [used.dataset.name for used in run.inputs.dataset_inputs] == ["parts"]

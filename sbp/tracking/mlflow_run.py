@@ -1,6 +1,7 @@
 """One MLflow run, fed with the entries of a journal; sending an entry twice changes nothing."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,6 +86,7 @@ class MlflowRun:
 
     def _data(self, content: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         dataset = Dataset(
             name=content["name"],
@@ -94,7 +96,13 @@ class MlflowRun:
             profile=json.dumps(content["profile"]),
         )
         tags = [InputTag("mlflow.data.context", "training")]
-        self.client.log_inputs(self._id, [DatasetInput(dataset, tags)])
+        try:
+            self.client.log_inputs(self._id, [DatasetInput(dataset, tags)])
+        except MlflowException as error:
+            if not re.search("IntegrityError|UniqueViolation", str(error)):
+                raise
+            # Another run noted the same data set at the same moment; now it is there.
+            self.client.log_inputs(self._id, [DatasetInput(dataset, tags)])
 
     def _file(self, content: dict[str, Any]) -> None:
         path = self.folder / content["path"]
