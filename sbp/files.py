@@ -111,9 +111,9 @@ def sole_writer(folder: Path, lock: str = LOCK, patience_s: float = 1.0) -> Iter
                     "choose another folder with hydra.run.dir"
                 )
             time.sleep(0.02)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with contextlib.suppress(OSError):  # on a full disk it is held without saying by whom
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
         yield
     finally:
         with _taking:
