@@ -1,5 +1,6 @@
 """The bridge from config to objects: one function per part, plain values in, ready objects out."""
 
+import logging
 import math
 import random
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ from sbp.selection import (
     candidate_list,
     defect_indices,
 )
+
+log = logging.getLogger("sbp")
 
 
 def seed_everything(seed: int) -> None:
@@ -89,11 +92,16 @@ def _expect_few_defects(model: nn.Module, share: float = 0.01) -> None:
         nn.init.constant_(heads[-1].bias, math.log(share / (1 - share)))
 
 
-def check_focus(focus: list[str], data: DataSet) -> None:
-    """Raise UserError if a focused defect has no annotated training image: there is nothing to select."""
+def check_defects(focus: list[str], data: DataSet) -> None:
+    """Raise UserError if a focused defect has no annotated training image: there is nothing to select. Warns
+    of what no image of another split holds, and metrics will leave out."""
     for name, count in zip(data.defects, data.train.labels.sum(axis=0), strict=True):
         if name in focus and count == 0:
             raise UserError(f"defects.focus={name}: no training image of {data.name} holds this defect")
+    for split, images in data.splits.items():
+        for name, count in zip(data.defects, images.labels.sum(axis=0), strict=True):
+            if count == 0 and split != "train":
+                log.warning("%s: no image in %s holds it, it is not measured there", name, split)
 
 
 def build_loss(config: c.LossConfig) -> SegmentationLoss:

@@ -43,7 +43,7 @@ def run(
     build.seed_everything(config.seed)
     model = build.build_model(config.model, config.data.channels, len(config.data.defects))
     data = open_cached(config)
-    build.check_focus(config.defects.focus, data)
+    build.check_defects(config.defects.focus, data)
     state = state_to_go_on_from(config, identity) if config.resume else None
     folder = Path(config.run_dir)
     with sole_writer(folder):

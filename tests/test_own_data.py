@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sbp.build import check_defects
 from sbp.conf_path import register_resolvers
 from sbp.config import register_schemas
 from sbp.data.arrays import open_data
@@ -399,6 +400,18 @@ def test_a_defect_without_a_training_image_is_named(tmp_path):
         source(root)
 
 
+def test_a_defect_that_cannot_be_measured_is_named_before_training(tmp_path, caplog):
+    root = write_set(tmp_path / "set", parts=20)
+    for path in (root / "masks" / "dent").iterdir():
+        if not path.stem.startswith("part000"):
+            path.unlink()
+    check_defects(["scratch"], open_data(source(root), tmp_path / "cache"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "dent: no image in val holds it, it is not measured there",
+        "dent: no image in test holds it, it is not measured there",
+    ]
+
+
 # -- the cache
 
 
@@ -558,7 +571,7 @@ def test_statistics_are_those_of_all_training_pixels(root, tmp_path):
 
 
 def test_twenty_own_images_train_with_one_command_and_keep_their_split(tmp_path):
-    root = tmp_path / "meine Teile"
+    root = tmp_path / "Größe 2 (neu)"
     for part in range(20):
         image = np.random.default_rng(part).integers(60, 120, (40, 50)).astype(np.uint8)
         if part % 3 == 0:
