@@ -1,7 +1,9 @@
 """Train on Magnetic Tile split by tile and split by image, and record both scores side by side."""
 
 import argparse
+import csv
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from experiments.reproduce import quiet
@@ -10,7 +12,7 @@ from sbp.errors import UserError
 from sbp.preflight import check_overrides
 from sbp.report.markdown import replace_between
 from sbp.report.page import Estimate
-from sbp.report.results import result_row, run_label, write_rows
+from sbp.report.results import result_row, write_rows
 from sbp.sweep.board import board
 from sbp.sweep.remaining import remaining
 from sbp.tracking import open_store
@@ -41,37 +43,41 @@ def main() -> None:
         sys.exit(1)
 
 
-def record(runs: list[RecordedRun]) -> None:
-    """Write results.csv and the table of README.md from the finished runs, the newest of each arm and
-    seed."""
-    finished = {(*arm(run), run.seed): run for run in runs if run.status == "FINISHED"}
-    ordered = [run for _, run in sorted(finished.items())]
-    write_rows([result_row(run) | {"data.root": ""} for run in ordered], HERE / "results.csv")
-    path = HERE / "README.md"
-    text = replace_between(path.read_text(encoding="utf-8"), "table", table(ordered))
-    path.write_text(text, encoding="utf-8")
-    print(f"{path}: {len(finished)} runs")
+def record(runs: Iterable[RecordedRun]) -> None:
+    """Bring finished runs into results.csv, and what it holds into the table of README.md. A run takes the
+    place of an earlier one of the same arm and seed."""
+    path = HERE / "results.csv"
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    rows += [result_row(run) | {"data.root": ""} for run in runs if run.status == "FINISHED"]
+    known = {(*arm(row), int(row["seed"])): row for row in rows}
+    rows = [row for _, row in sorted(known.items())]
+    write_rows(rows, path)
+    page = HERE / "README.md"
+    page.write_text(replace_between(page.read_text(encoding="utf-8"), "table", table(rows)), encoding="utf-8")
+    print(f"{page}: {len(rows)} runs")
 
 
-def arm(run: RecordedRun) -> tuple[float, str]:
-    """Baseline epochs of the budget, and how it was trained and split: what seeds are averaged over."""
-    return float(run.params["budget.compute"]), run_label(run)
+def arm(row: Mapping[str, str]) -> tuple[int, float, str]:
+    """Pixels of an image's side, baseline epochs of the budget, and how it was trained and split: what seeds
+    are averaged over."""
+    return int(row["data.image_size"]), float(row["budget.compute"]), row["label"]
 
 
-def table(runs: list[RecordedRun]) -> str:
+def table(rows: Sequence[Mapping[str, str]]) -> str:
     """Markdown: a line per arm; metrics of the last epoch, mean and range over seeds."""
-    arms: dict[tuple[float, str], list[RecordedRun]] = {}
-    for run in runs:
-        arms.setdefault(arm(run), []).append(run)
-    defects = runs[0].defects if runs else []
-    columns = ["val/map", "test/map", "test/pixel_ap", *(f"test/map/{defect}" for defect in defects)]
+    arms: dict[tuple[int, float, str], list[Mapping[str, str]]] = {}
+    for row in rows:
+        arms.setdefault(arm(row), []).append(row)
+    columns = ["val/map", "test/map", "test/pixel_ap"]
+    columns += [key for key in rows[0] if key.startswith("test/map/")]
     lines = [
-        "| baseline epochs | run | seeds | " + " | ".join(columns) + " |",
-        "|---|---|---|" + "---|" * len(columns),
+        "| pixels | baseline epochs | run | seeds | " + " | ".join(columns) + " |",
+        "|---|---|---|---|" + "---|" * len(columns),
     ]
-    for (epochs, label), members in arms.items():
-        cells = [str(Estimate.of(run.last(key) for run in members)) for key in columns]
-        lines.append(f"| {epochs:g} | {label} | {len(members)} | {' | '.join(cells)} |")
+    for (pixels, epochs, label), members in arms.items():
+        cells = [str(Estimate.of(float(row[key] or "nan") for row in members)) for key in columns]
+        lines.append(f"| {pixels} | {epochs:g} | {label} | {len(members)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
