@@ -62,9 +62,10 @@ def test_an_installed_wheel_finds_its_own_conf_in_any_folder(tmp_path):
 def test_composing_a_config_imports_neither_torch_nor_mlflow():
     code = (
         "import sys, sbp.train; from sbp.preflight import check_overrides; check_overrides(['beta=b2']);"
-        "assert not {'torch', 'mlflow', 'albumentations'} & set(sys.modules), 'heavy imports'"
+        "print({'torch', 'mlflow', 'albumentations'} & set(sys.modules))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_make_help_lists_every_target():

@@ -69,7 +69,10 @@ def test_every_launcher_that_the_documentation_names_composes(launcher):
 def test_every_experiment_composes(path: Path):
     check_overrides([f"+experiment={path.stem}"])
     sweep = OmegaConf.load(path).hydra.sweeper.params
-    check_overrides(["-m", f"+experiment={path.stem}", *(f"{key}={value}" for key, value in sweep.items())])
+    overrides = ["-m", f"+experiment={path.stem}", *(f"{key}={value}" for key, value in sweep.items())]
+    plan = check_overrides(overrides)
+    assert plan.sweep
+    assert len(plan.jobs) > 0 or not plan.complete
 
 
 def test_params_hold_every_value_by_its_dotted_key():
@@ -177,8 +180,10 @@ def test_what_does_not_fit_together_is_found_also_inside_a_sweep(overrides, mess
 
 
 def test_legal_sweeps_pass():
-    check_overrides(["-m", "aggregation=max,mean", "beta=b2,b8", "scale=smoke", "seed=range(0,3)"])
-    check_overrides(["-m", "aggregation=glob(*)", "beta.value=0,1000"])
+    sweep = ["-m", "aggregation=max,mean", "beta=b2,b8", "scale=smoke", "seed=range(0,3)"]
+    assert len(check_overrides(sweep).jobs) == 2 * 2 * 3
+    schemes = {job.config.aggregation.name for job in check_overrides(["-m", "aggregation=glob(*)"]).jobs}
+    assert schemes == {path.stem for path in (CONF / "aggregation").glob("*.yaml")}
 
 
 @pytest.mark.parametrize(

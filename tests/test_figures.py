@@ -213,7 +213,9 @@ class TestRidge:
         assert "door broken  n = 0" in texts_of(figure)
 
     def test_nothing_counted_at_all(self):
-        figure_to_array(ridge_figure([0, 1], np.zeros((2, 1, 2, 60)), EDGES, DEFECTS[:1], "max"))
+        figure = ridge_figure([0, 1], np.zeros((2, 1, 2, 60)), EDGES, DEFECTS[:1], "max")
+        assert figure_to_array(figure).std() > 0
+        assert any("n = 0" in text for text in texts_of(figure))
 
     def test_median_dots(self):
         counts = np.zeros((1, 1, 2, 60), dtype=int)

@@ -271,7 +271,10 @@ def test_the_description_identifies_the_content(root, tmp_path):
 def test_the_description_reads_no_pixels(root):
     for path in root.rglob("*.jpg"):
         path.write_bytes(b"not an image")
-    source(root).describe()
+    described = source(root)
+    assert len(described.describe()["files"]) == 64
+    with pytest.raises(UserError, match="not a jpg file"):
+        described.sample("train", 0)
 
 
 # -- mistakes

@@ -127,9 +127,23 @@ DAMAGES = {
 }
 
 
+executed: list[str] = []
+
+
+def explode() -> None:
+    executed.append("the code of a file")
+
+
 class _Bomb:
     def __reduce__(self):
-        return os.system, ("touch /tmp/sbp_executed_code",)
+        return explode, ()
+
+
+def test_the_bomb_goes_off_where_code_is_let_in(tmp_path):
+    """Else the test below would prove nothing."""
+    torch.save(_Bomb(), tmp_path / "bomb.pt")
+    torch.load(tmp_path / "bomb.pt", weights_only=False)
+    assert executed.pop()
 
 
 def _flip(path: Path) -> None:
@@ -165,7 +179,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, tmp_path, fa
         state = state or before
     assert state is not None
     assert state["trainer"]["epoch"] == before["trainer"]["epoch"]
-    assert not Path("/tmp/sbp_executed_code").exists()
+    assert not executed
     tally.survived()
 
 
