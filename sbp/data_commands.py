@@ -127,9 +127,7 @@ def check(config: Config, out: Path, alike: float | None = None) -> int:
 def verdict(wrong: int, doubtful: int) -> str:
     """The last line."""
     if wrong:
-        return (
-            f"WRONG: training on this would be wrong, {wrong} finding{'s' if wrong > 1 else ''} above say why"
-        )
+        return f"WRONG: training on this would be wrong, see {wrong} finding{'s' * (wrong > 1)} above"
     return f"GOOD: fit to train on, {doubtful} to look at" if doubtful else "GOOD: fit to train on"
 
 
