@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.reproduce import SECTIONS
-from sbp.conf_path import experiments_dir, output_root
+from sbp.config.paths import experiments_dir, output_root
 from sbp.report.markdown import claims_table, replace_between
 from sbp.report.page import ClaimRow, Estimate, tally
 from sbp.report.record import read_rows

@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from sbp.conf_path import output_root
-from sbp.engine.progress import clock
+from sbp.config.paths import output_root
+from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
-from sbp.preflight import check_overrides
-from sbp.sweep.board import board
+from sbp.sweep.progress import board
 from sbp.sweep.remaining import remaining
 from sbp.train import start
+from sbp.utils.progress import clock
 
 # efficiency first: its runs have the machine to themselves, and the other sections take them over
 SECTIONS = (

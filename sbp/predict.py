@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from sbp import build
-from sbp.build_data import open_cached
-from sbp.build_tiles import images_at_once, tiled, whole_images
+from sbp.build import trainer as build
+from sbp.build.data import open_cached
+from sbp.build.tiles import images_at_once, tiled, whole_images
 from sbp.config import Config, register_schemas, validated
-from sbp.data.arrays import Split
-from sbp.data.batches import plain_batches
-from sbp.data.decode import SUFFIXES, read_image
-from sbp.data.fitting import Fitting
-from sbp.engine.checkpoint import Checkpoint, load_checkpoint
+from sbp.data.dataset import Split
+from sbp.data.disk.decode import SUFFIXES, read_image
+from sbp.data.disk.resize import Fitting
+from sbp.data.loader import plain_batches
 from sbp.engine.device import Compute, evaluating
 from sbp.errors import UserError
+from sbp.run.checkpoint import Checkpoint, load_checkpoint
 
 
 def config_of(checkpoint: Checkpoint) -> Config:
@@ -66,7 +66,7 @@ def predict_folder(
     image's own size; `overlays/<stem>.png` with all defects drawn in. Yields each image's path and, per
     defect, the largest probability in it.
     """
-    from sbp.report.gallery import overlay
+    from sbp.plots.gallery import overlay
 
     model, compute, about, config = restore(checkpoint, device)
     paths = _images(Path(folder))

@@ -17,16 +17,16 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from sbp import interrupts
-from sbp.conf_path import conf_dir, register_resolvers
 from sbp.config import Config, register_schemas, validated
+from sbp.config.paths import conf_dir, register_resolvers
+from sbp.config.preflight import check_overrides
+from sbp.config.quoting import quoted
 from sbp.errors import TrainingDiverged, UserError
-from sbp.preflight import check_overrides
-from sbp.quotes import quoted
-from sbp.sweep.board import FOLDER_VARIABLE, BoardReporter, board
 from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
+from sbp.sweep.progress import FOLDER_VARIABLE, BoardReporter, board
 from sbp.sweep.remaining import remaining
+from sbp.utils import signals
 
 TRACEBACK = "traceback.txt"
 
@@ -38,7 +38,7 @@ register_resolvers()
 
 def reporter(config: Config):
     """Where the run shows its progress: on the sweep's board if there is one, else on the terminal."""
-    from sbp.engine.progress import Reporter
+    from sbp.utils.progress import Reporter
 
     folder = os.environ.get(FOLDER_VARIABLE)
     name = f"{config.label or config.selection.name} seed {config.seed}"
@@ -70,7 +70,7 @@ def job(cfg: DictConfig) -> float:
 
     A sweep goes on after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
-    interrupts.install()
+    signals.install()
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     if in_worker():
         stop_with_the_sweep()
@@ -84,7 +84,7 @@ def job(cfg: DictConfig) -> float:
         if cfg.resume is None:
             cfg.resume = in_sweep()
         OmegaConf.resolve(cfg)
-        from sbp.running import run
+        from sbp.run.execute import run
 
         config = validated(cfg)
         return run(config, group_choices(), sweep_tags(), reporter(config)).get("val/map", math.nan)
@@ -139,7 +139,7 @@ def start(arguments: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Check the command line, then hand over to Hydra."""
-    interrupts.install()
+    signals.install()
     try:
         _main()
     except KeyboardInterrupt:

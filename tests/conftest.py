@@ -13,13 +13,13 @@ from hydra import compose, initialize_config_dir
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
-from sbp import build
-from sbp.conf_path import conf_dir, register_resolvers
+from sbp.build import trainer as build
 from sbp.config import Config, register_schemas, validated
-from sbp.data.arrays import DataSet, open_data
+from sbp.config.paths import conf_dir, register_resolvers
+from sbp.data.dataset import DataSet, open_data
 from sbp.data.source import Sample
-from sbp.engine.progress import Progress
 from sbp.engine.trainer import Trainer
+from sbp.utils.progress import Progress
 
 register_schemas()
 register_resolvers()

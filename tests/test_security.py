@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from sbp.data.arrays import open_data
-from sbp.engine.checkpoint import load_checkpoint
+from sbp.data.dataset import open_data
 from sbp.errors import UserError
-from sbp.run_record import public
+from sbp.run.checkpoint import load_checkpoint
+from sbp.run.recorder import public
 from sbp.tracking.store import masked
 from tests.conftest import ROOT, ToySource, make_config
 
@@ -83,7 +83,7 @@ def test_the_ui_listens_on_this_machine_only(tmp_path):
         "import os, sys\n"
         "os.execv = lambda program, command: print(command)\n"
         "sys.argv = ['sbp', 'ui', '--port', '5099']\n"
-        "from sbp.cli import main\n"
+        "from sbp.cli.main import main\n"
         "main()\n"
     )
     environment = {**os.environ, "SBP_OUTPUT": str(tmp_path)}
@@ -102,7 +102,7 @@ def test_nothing_in_the_package_unpickles_or_evaluates():
 
 
 def test_states_and_checkpoints_are_archives_that_say_when_a_byte_is_wrong(tmp_path):
-    from sbp.engine.run_state import load_state, save_state
+    from sbp.run.state import load_state, save_state
 
     save_state(tmp_path, "me", {"x": torch.arange(100_000)})
     path = tmp_path / "state.pt"

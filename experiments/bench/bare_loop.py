@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from sbp.data.arrays import Split
 from sbp.data.augmentation import Augmentation
+from sbp.data.dataset import Split
 
 
 class Images(Dataset):

@@ -7,10 +7,10 @@ import numpy as np
 
 from experiments.bench.memory_watch import PeakMemory
 from experiments.bench.setup import config_with
-from sbp import build
-from sbp.data.arrays import open_data
+from sbp.build import trainer as build
+from sbp.data.dataset import open_data
 from sbp.data.source import Sample
-from sbp.engine.progress import Progress
+from sbp.utils.progress import Progress
 
 
 class Noise:

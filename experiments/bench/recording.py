@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 
 from experiments.bench.setup import config_with
-from sbp import build
-from sbp.build_data import open_cached
-from sbp.engine.progress import Progress
-from sbp.run_record import RunRecord
-from sbp.tracking import tracked_run
+from sbp.build import trainer as build
+from sbp.build.data import open_cached
+from sbp.run.recorder import RunRecord
 from sbp.tracking.mlflow_run import MlflowRun
+from sbp.tracking.recording import tracked_run
+from sbp.utils.progress import Progress
 
 WARM_UP = 3
 

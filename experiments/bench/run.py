@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from experiments.bench.bare_loop import Images, bare_epoch
 from experiments.bench.setup import IMAGES, trainer_with
-from sbp.conf_path import output_root
+from sbp.config.paths import output_root
 from sbp.engine.trainer import Trainer
 from sbp.tracking.provenance import provenance
 

@@ -2,12 +2,12 @@
 
 from hydra import compose, initialize_config_dir
 
-from sbp import build
-from sbp.build_data import open_cached
-from sbp.conf_path import conf_dir, output_root, register_resolvers
+from sbp.build import trainer as build
+from sbp.build.data import open_cached
 from sbp.config import Config, register_schemas, validated
-from sbp.engine.progress import Progress
+from sbp.config.paths import conf_dir, output_root, register_resolvers
 from sbp.engine.trainer import Trainer
+from sbp.utils.progress import Progress
 
 IMAGES = 512
 

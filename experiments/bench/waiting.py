@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from experiments.bench.setup import config_with, trainer_of
-from sbp.build_data import build_source
+from sbp.build.data import build_source
 
 
 def write_files(root: Path, count: int) -> list[str]:

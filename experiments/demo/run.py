@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sbp.conf_path import output_root
-from sbp.engine.progress import clock
+from sbp.config.paths import output_root
+from sbp.plots.comparison import Example, RunCurve, comparison_figure
+from sbp.plots.style import save_png
 from sbp.predict import evaluate_split, predict_split
-from sbp.report.comparison import Example, RunCurve, comparison_figure
-from sbp.report.style import save_png
-from sbp.tracking import open_store
 from sbp.tracking.runs import RecordedRun, read_runs
+from sbp.tracking.store import open_store
+from sbp.utils.progress import clock
 
 COLUMNS = ("run", "epochs", "compute", "training", "kept", "val mAP", "test mAP")
 

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from experiments.reproduce import quiet
-from sbp.conf_path import output_root
+from sbp.config.paths import output_root
+from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
-from sbp.preflight import check_overrides
 from sbp.report.markdown import replace_between
 from sbp.report.page import Estimate
 from sbp.report.results import result_row, write_rows
-from sbp.sweep.board import board
+from sbp.sweep.progress import board
 from sbp.sweep.remaining import remaining
-from sbp.tracking import open_store
 from sbp.tracking.runs import RecordedRun, read_runs
+from sbp.tracking.store import open_store
 from sbp.train import start
 
 HERE = Path(__file__).parent

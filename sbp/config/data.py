@@ -69,7 +69,7 @@ class DataConfig:
 
 @dataclass
 class InspectionData(DataConfig):
-    """The embedded synthetic set; see sbp.data.inspection."""
+    """The embedded synthetic set; see sbp.data.synthetic."""
 
     train_images: int = MISSING
     val_images: int = MISSING
@@ -102,7 +102,7 @@ class InspectionData(DataConfig):
 
 @dataclass
 class DiskData(DataConfig):
-    """Images on disk. fit, white_level: see sbp.data.listed_source.Reading; with fit=tile, image_size is the
+    """Images on disk. fit, white_level: see sbp.data.disk.source.Reading; with fit=tile, image_size is the
     side of a tile, and tile_overlap the share of it that neighbours have in common when a whole image is
     scored or evaluated; split_by: group, or image, which leaks where images are related; split_file: where
     the split is kept, None: in the output folder; on_bad: stop at a file that cannot be trusted, or skip its

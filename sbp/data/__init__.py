@@ -1,0 +1,1 @@
+"""Data sets: sources, layouts on the disk, splits, the cache, batches."""

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from sbp.data.arrays import Split
-from sbp.data.batches import plain_batches
+from sbp.data.dataset import Split
+from sbp.data.loader import plain_batches
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
 from sbp.metrics import PixelAveragePrecision, RegionAveragePrecision, mean_over_defects

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbp.data.arrays import Split
-from sbp.data.batches import plain_batches
+from sbp.data.dataset import Split
+from sbp.data.loader import plain_batches
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
 from sbp.selection import Aggregation, Shift

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from sbp.data.arrays import DataSet
-from sbp.data.batches import Batch, TrainLoader
+from sbp.data.dataset import DataSet
+from sbp.data.loader import Batch, TrainLoader
 from sbp.engine.budget import Budget, Ledger, learning_rate_factor
 from sbp.engine.device import Compute
 from sbp.engine.epoch import EpochInProgress
 from sbp.engine.evaluation import Evaluator
 from sbp.engine.gradients import GradientProbe
 from sbp.engine.losses import SegmentationLoss
-from sbp.engine.progress import Progress
 from sbp.engine.scoring import Scorer, aggregate_all
 from sbp.engine.stopwatch import Stopwatch
 from sbp.errors import TrainingDiverged
-from sbp.interrupts import critical
 from sbp.selection import SelectiveSampler
+from sbp.utils.progress import Progress
+from sbp.utils.signals import critical
 
 SPENT = 1 - 1e-9
 """Share of the budget from which it counts as used up; leaves room for rounding."""

@@ -1,0 +1,1 @@
+"""From recorded runs to judged claims, tables and a page."""

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from sbp.conf_path import experiments_dir
+from sbp.config.paths import experiments_dir
 from sbp.report.claims import ClaimResult, measured_text, rule_text
 from sbp.report.results import result_row, write_rows
 from sbp.report.study import judged, read_study, sections_of

@@ -9,8 +9,8 @@ from multiprocessing import get_context
 
 from matplotlib.figure import Figure
 
+from sbp.plots.style import DPI
 from sbp.report.page import Picture
-from sbp.report.style import DPI
 
 MakeFigure = Callable[[], Figure]
 

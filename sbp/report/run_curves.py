@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sbp.report.comparison import RunCurve
+from sbp.plots.comparison import RunCurve
 from sbp.tracking.runs import RecordedRun
 
 EVERY_EPOCH = "train/loss"

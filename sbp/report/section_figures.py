@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from sbp.metrics.loss_histogram import LossHistogram
-from sbp.report.bars_figure import Bar, bars_figure
-from sbp.report.composition_figure import composition_figure
+from sbp.plots.bars_figure import Bar, bars_figure
+from sbp.plots.composition_figure import composition_figure
+from sbp.plots.curves_figure import curves_figure
+from sbp.plots.histogram_figure import ridge_figure
+from sbp.plots.similarity_figure import similarity_figure
 from sbp.report.curves import Curve
-from sbp.report.curves_figure import curves_figure
-from sbp.report.histogram_figure import ridge_figure
 from sbp.report.page import Picture
 from sbp.report.render import Draw, Drawing, MakeFigure
 from sbp.report.run_curves import EVERY_EPOCH
 from sbp.report.section_file import FigureSpec, Section
-from sbp.report.similarity_figure import similarity_figure
 from sbp.tracking.runs import RecordedRun
 
 Arms = Mapping[str, Mapping[int, RecordedRun]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sbp.conf_path import conf_dir, experiments_dir
+from sbp.config.paths import conf_dir, experiments_dir
 from sbp.errors import UserError
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
 from sbp.report.html import write_html
@@ -19,8 +19,8 @@ from sbp.report.render import Draw, Drawing, Renderer, finished
 from sbp.report.results import epoch_s
 from sbp.report.section_figures import section_pictures
 from sbp.report.section_file import Section, load_section
-from sbp.tracking import open_store
 from sbp.tracking.runs import RecordedRun, read_runs
+from sbp.tracking.store import open_store
 
 ORDER = (
     "preliminary_study",

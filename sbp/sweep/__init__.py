@@ -1,1 +1,1 @@
-"""Sweeps: which runs need not be repeated, the parent run, the bar over all jobs."""
+"""Many runs: the sweep as a parent run, its progress, its processes, what remains to be trained."""

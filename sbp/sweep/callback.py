@@ -10,7 +10,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sbp.sweep.fingerprint import code_version
+from sbp.run.fingerprint import code_version
 from sbp.sweep.processes import announce_sweep
 
 FAILURE = "failure.txt"
@@ -35,7 +35,7 @@ class SweepParent(Callback):
         tracking = config.tracking
         if tracking.name == "none":
             return
-        from sbp.tracking import artifact_location, experiment_id, open_store, unreachable_is_said
+        from sbp.tracking.store import artifact_location, experiment_id, open_store, unreachable_is_said
         from sbp.tracking.sweeps import open_parent
 
         self.client = open_store(tracking.uri, config.output_root)
@@ -62,7 +62,7 @@ class SweepParent(Callback):
         if self.parent is None:
             return
         from sbp.sweep.summary import log_summary
-        from sbp.tracking import unreachable_is_said
+        from sbp.tracking.store import unreachable_is_said
 
         try:
             with unreachable_is_said("the sweep's table is missing there"):
@@ -72,7 +72,7 @@ class SweepParent(Callback):
 
     def _close(self, status: str) -> None:
         if self.parent is not None and os.getpid() == self.owner:  # not in a forked or pickled copy
-            from sbp.tracking import unreachable_is_said
+            from sbp.tracking.store import unreachable_is_said
 
             parent, self.parent = self.parent, None
             with unreachable_is_said("the sweep stays open there"):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from sbp.config import Config
-from sbp.sweep.fingerprint import fingerprint
+from sbp.run.fingerprint import fingerprint
 
 
 def remaining(configs: Iterable[Config]) -> list[Config]:
@@ -26,7 +26,7 @@ def remaining(configs: Iterable[Config]) -> list[Config]:
 def _finished(config: Config, identity: str) -> bool:
     if config.tracking.name == "none":
         return False
-    from sbp.tracking import open_store, unreachable_is_said
+    from sbp.tracking.store import open_store, unreachable_is_said
     from sbp.tracking.sweeps import find_finished
 
     client = open_store(config.tracking.uri, config.output_root)

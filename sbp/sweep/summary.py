@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sbp.report.comparison import comparison_figure
+from sbp.plots.comparison import comparison_figure
+from sbp.plots.style import save_png
 from sbp.report.results import result_row, write_rows
 from sbp.report.run_curves import comparison_curve, run_label
-from sbp.report.style import save_png
 from sbp.tracking.runs import RecordedRun
 from sbp.tracking.sweeps import runs_of_sweep
 
 if TYPE_CHECKING:
-    from sbp.tracking import MlflowClient
+    from mlflow import MlflowClient
 
 
 def log_summary(client: "MlflowClient", experiment: str, parent: str, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from sbp.tracking.journal import Entry
+from sbp.tracking.outbox import Entry
 from sbp.tracking.store import experiment_id
 
 if TYPE_CHECKING:

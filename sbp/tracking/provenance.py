@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sbp.conf_path import clone_root
+from sbp.config.paths import clone_root
 
 LIBRARIES = ("torch", "numpy", "segmentation-models-pytorch", "albumentations", "mlflow", "hydra-core", "sbp")
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from sbp.errors import UserError
 
+log = logging.getLogger("sbp")
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -93,6 +95,19 @@ def _create_tables(path: Path) -> None:
     engine = getattr(client._tracking_client.store, "engine", None)
     if engine is not None:
         engine.dispose()  # nothing may hold the file when it is renamed
+
+
+@contextlib.contextmanager
+def unreachable_is_said(consequence: str) -> Iterator[None]:
+    """Turn an error of the store into a warning: nothing about it is worth losing a run for."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = " ".join(masked(str(error)).split())[:160]
+        log.warning("MLflow cannot be reached, %s: %s", consequence, reason)
 
 
 def experiment_id(client: "MlflowClient", name: str, location: str | None) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp.errors import UserError
-from sbp.files import FolderHeld, is_held, sole_writer
-from sbp.tracking.courier import Delivery
-from sbp.tracking.journal import NAME, Journal, last_status, read_entries
-from sbp.tracking.journal_tracker import JournalTracker
+from sbp.tracking.outbox import NAME, Journal, last_status, read_entries
+from sbp.tracking.outbox_tracker import JournalTracker
 from sbp.tracking.runs import is_deleted
+from sbp.tracking.sender import Delivery
 from sbp.tracking.store import masked, open_store
+from sbp.utils.files import FolderHeld, is_held, sole_writer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

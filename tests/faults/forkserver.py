@@ -14,7 +14,7 @@ def main() -> None:
     import albumentations  # noqa: F401
     import segmentation_models_pytorch  # noqa: F401
 
-    import sbp.running
+    import sbp.run.execute
     import sbp.train  # noqa: F401
 
     codes: dict[int, int] = {}

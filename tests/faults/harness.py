@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import torch
 
-from sbp.tracking import open_store
 from sbp.tracking.runs import RecordedRun, read_runs
+from sbp.tracking.store import open_store
 from tests.conftest import ROOT
 
 SMALL = (

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sbp.engine.run_state import load_state, save_state
 from sbp.errors import UserError
-from sbp.files import write_atomically
+from sbp.run.state import load_state, save_state
+from sbp.utils.files import write_atomically
 from tests.faults.harness import (
     Victim,
     assert_complete,

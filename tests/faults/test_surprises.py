@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbp.files import is_held, sole_writer
+from sbp.utils.files import is_held, sole_writer
 from tests.conftest import ROOT
 from tests.faults.harness import (
     SMALL,

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from sbp.tracking import open_store
 from sbp.tracking.runs import read_runs
+from sbp.tracking.store import open_store
 from tests.conftest import ROOT
 from tests.faults.harness import (
     Victim,
@@ -43,7 +43,7 @@ def prepared(undisturbed: Path, output: Path) -> Path:
 
 def sync(output: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "sbp.cli", "sync", *arguments],
+        [sys.executable, "-m", "sbp.cli.main", "sync", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,

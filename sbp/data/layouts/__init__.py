@@ -1,0 +1,1 @@
+"""How data sets lie on the disk: a file per layout, each giving a Listing."""

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sbp.data.disk.annotations import CocoRuns, Mark, Polygons
+from sbp.data.disk.listing import Item, Listing
 from sbp.data.layouts.files import checked_root, expect_some, inside
 from sbp.data.layouts.masks import group_of
-from sbp.data.listing import Item, Listing
-from sbp.data.marks import CocoRuns, Mark, Polygons
 from sbp.errors import UserError
 
 EXPECTED = (

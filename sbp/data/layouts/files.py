@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sbp.data.decode import SUFFIXES
+from sbp.data.disk.decode import SUFFIXES
 from sbp.errors import UserError
 
 

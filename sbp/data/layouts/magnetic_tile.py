@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sbp.data.disk.annotations import MaskFile
+from sbp.data.disk.listing import Item, Listing
 from sbp.data.layouts.files import by_stem, checked_root, expect_some, images_in
-from sbp.data.listing import Item, Listing
-from sbp.data.marks import MaskFile
 from sbp.errors import UserError
 
 DEFECTS = ("blowhole", "crack", "break", "fray", "uneven")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sbp.data.disk.annotations import Mark, MaskFile, RunLengths
+from sbp.data.disk.listing import Item, Listing
 from sbp.data.layouts.files import by_stem, checked_root, expect_some, images_in, inside, rows_of, subfolders
-from sbp.data.listing import Item, Listing
-from sbp.data.marks import Mark, MaskFile, RunLengths
 from sbp.errors import UserError
 
 SEVERSTAL = (

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sbp.data.disk.annotations import Mark, MaskFile
+from sbp.data.disk.listing import Item, Listing
 from sbp.data.layouts.files import checked_root, columns_of, expect_some, inside, rows_of
-from sbp.data.listing import Item, Listing
-from sbp.data.marks import Mark, MaskFile
 from sbp.data.source import SPLITS
 from sbp.errors import UserError
 

@@ -1,0 +1,1 @@
+"""From the typed config to ready objects: data set, model, sampler, trainer."""

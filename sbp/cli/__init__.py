@@ -1,0 +1,1 @@
+"""The `sbp` command and what its subcommands print."""

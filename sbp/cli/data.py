@@ -1,0 +1,193 @@
+"""`sbp data check` and `sbp data show`: what a data set is, before anything is trained on it."""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sbp.build.data import build_source
+from sbp.config import Config, DiskData
+from sbp.config.preflight import check_overrides
+from sbp.data.audit import Finding, ImageFacts, find, near_pairs, read_all
+from sbp.data.disk.resize import Fitting
+from sbp.data.disk.source import ListedSource, read_item
+from sbp.data.source import SPLITS, Sample, Source
+from sbp.errors import UserError
+from sbp.plots.contact_sheet import contact_sheet
+from sbp.plots.style import save_png
+
+CELL = 128
+"""Pixels of an image on a sheet."""
+DETAILS = 5
+"""Files named per finding on the terminal; the table has all."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `check` or `show`; returns the exit code: 1 if training on the set would be wrong."""
+    parser = argparse.ArgumentParser("sbp data", description=__doc__)
+    parser.add_argument("command", choices=("check", "show"))
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="as for train: data=masks data.root=..."
+    )
+    parser.add_argument(
+        "--out", type=Path, default=None, help="folder; default: data/NAME in the output folder"
+    )
+    parser.add_argument("--images", type=int, default=8, help="show: images per row (default 8)")
+    parser.add_argument(
+        "--alike",
+        type=float,
+        default=None,
+        help="check: correlation, above 0 and at most 1, from which two images show the same (default: found "
+        "from the set; raise it where different parts look alike)",
+    )
+    options = parser.parse_args(arguments)
+    if options.alike is not None and not 0 < options.alike <= 1:
+        raise UserError(f"--alike {options.alike}: must be above 0 and at most 1")
+    config = _config(options.overrides)
+    out = options.out or Path(config.output_root) / "data" / config.data.name
+    out.mkdir(parents=True, exist_ok=True)
+    if options.command == "show":
+        print(f"sheet: {show(config, out / 'sheet.png', options.images)}")
+        return 0
+    return check(config, out, options.alike)
+
+
+def _config(overrides: Sequence[str]) -> Config:
+    plan = check_overrides(overrides)
+    if len(plan.jobs) != 1:
+        raise UserError("sbp data takes one data set, not a sweep")
+    return plan.jobs[0].config
+
+
+def show(config: Config, path: Path, columns: int = 8) -> Path:
+    """Write a sheet: a row of healthy training images, then two per defect, bare above, marked below."""
+    source = build_source(config.data, config.output_root)
+    if columns < 1:
+        raise UserError(f"--images {columns}: must be at least 1")
+    groups: dict[str, list[Sample]] = {name: [] for name in ("healthy", *source.defects)}
+    for sample in _samples(source, columns, groups):
+        held = [d for d, there in zip(source.defects, sample.masks.any(axis=(0, 1)), strict=True) if there]
+        for name in held or ["healthy"]:
+            groups[name].append(sample)
+    blank = next(found[0] for found in groups.values() if found)
+    images, masks, titles = [], [], []
+    for name, found in groups.items():
+        for marked in (False, True) if name != "healthy" else (False,):
+            for k in range(columns):
+                there = k < len(found)
+                images.append(found[k].image if there else np.full_like(blank.image, 255))
+                masks.append(found[k].masks if there and marked else np.zeros_like(blank.masks))
+                titles.append(Path(found[k].name).stem if there else "")
+    scale = max(1, CELL // max(blank.image.shape[:2]))
+    save_png(contact_sheet(images, masks, titles, source.defects, columns, scale), path)
+    return path
+
+
+def _samples(source: Source, columns: int, groups: dict[str, list[Sample]]):
+    """Training images in an order spread over the set, until every group has enough or all are seen."""
+    length = source.lengths()["train"]
+    for index in np.random.default_rng(0).permutation(length):
+        if all(len(found) >= columns for found in groups.values()):
+            return
+        yield source.sample("train", int(index))
+
+
+def check(config: Config, out: Path, alike: float | None = None) -> int:
+    """Read everything once, print counts, findings and a verdict; writes images.csv, findings.txt and, if
+    there is something to look at, findings.png. Returns 1 if training on the set would be wrong."""
+    if not isinstance(config.data, DiskData):
+        raise UserError(f"data={config.data.name}: is generated, there are no files to check")
+    # all that cannot be read is to be named, not the first alone
+    source = build_source(replace(config.data, on_bad="skip"), config.output_root)
+    assert isinstance(source, ListedSource)
+    items, splits, reading = source.listing.items, source.splits_of, source.reading
+    facts = read_all(items, source.defects, reading.channels, reading.white_level, _progress)
+    known = [k for k, fact in enumerate(facts) if fact.texture is not None]
+    near, threshold = near_pairs([t for f in facts if (t := f.texture) is not None], threshold=alike)
+    near = [replace(pair, i=known[pair.i], j=known[pair.j]) for pair in near]
+    findings = find(items, splits, source.defects, facts, near, config.data.on_bad == "skip")
+    print(counts_table(source, facts))
+    print(f"\n{len(near)} pairs of images show the same (correlation of {threshold:.2f} or more)")
+    print("\n".join(_lines(findings, DETAILS)))
+    (out / "findings.txt").write_text("\n".join(_lines(findings, None)) + "\n", encoding="utf-8")
+    _write_table(source, facts, out / "images.csv")
+    print(f"\nevery image:    {out / 'images.csv'}\nevery finding:  {out / 'findings.txt'}")
+    if sheet := _findings_sheet(source, facts, findings, out / "findings.png"):
+        print(f"to look at:     {sheet}")
+    wrong = sum(finding.severity == "wrong" for finding in findings)
+    doubtful = len(findings) - wrong
+    print(f"\n{verdict(wrong, doubtful)}")
+    return 1 if wrong else 0
+
+
+def verdict(wrong: int, doubtful: int) -> str:
+    """The last line."""
+    if wrong:
+        return f"WRONG: training on this would be wrong, see {wrong} finding{'s' * (wrong > 1)} above"
+    return f"GOOD: fit to train on, {doubtful} to look at" if doubtful else "GOOD: fit to train on"
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\rreading {done} of {total} images", end="\n" if done == total else "", file=sys.stderr)
+
+
+def counts_table(source: ListedSource, facts: Sequence[ImageFacts]) -> str:
+    """Images, groups, healthy images and, per defect, images and share of pixels, by split."""
+    rows = [["split", "images", "groups", "healthy", *source.defects]]
+    for split in SPLITS:
+        members = [k for k, s in enumerate(source.splits_of) if s == split and not facts[k].error]
+        pixels = np.array([facts[k].pixels for k in members]).reshape(-1, len(source.defects))
+        area = max(1, sum(facts[k].height * facts[k].width for k in members))
+        groups = len({source.listing.items[k].group for k in members})
+        cells = [split, len(members), groups, int((~pixels.any(axis=1)).sum())]
+        cells += [f"{(p > 0).sum()} ({p.sum() / area:.3%})" for p in pixels.T]
+        rows.append([str(cell) for cell in cells])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
+
+
+def _lines(findings: Sequence[Finding], details: int | None) -> list[str]:
+    lines = []
+    for finding in findings:
+        lines.append(f"\n{finding.severity.upper()}  {finding.text}")
+        shown = finding.details if details is None else finding.details[:details]
+        lines += [f"    {line}" for line in shown]
+        if len(shown) < len(finding.details):
+            lines.append(f"    ... and {len(finding.details) - len(shown)} more")
+    return lines
+
+
+def _write_table(source: ListedSource, facts: Sequence[ImageFacts], path: Path) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["name", "group", "split", "height", "width", *source.defects, "error"])
+        for item, split, fact in zip(source.listing.items, source.splits_of, facts, strict=True):
+            pixels = fact.pixels or [""] * len(source.defects)
+            writer.writerow([item.name, item.group, split, fact.height, fact.width, *pixels, fact.error])
+
+
+def _findings_sheet(
+    source: ListedSource, facts, findings: Sequence[Finding], path: Path, rows: int = 8
+) -> Path | None:
+    """Up to `rows` pairs or images of each finding, pairs side by side."""
+    fitting = Fitting(CELL, CELL, "pad")
+    images, masks, titles = [], [], []
+    for number, finding in enumerate(findings, 1):
+        chosen = [k for pair in finding.pairs[:rows] for k in pair] or list(finding.images[: 2 * rows])
+        for k in chosen:
+            item = source.listing.items[k]
+            if facts[k].error:
+                continue
+            image, mask = read_item(item, source.defects, source.reading.channels, source.reading.white_level)
+            images.append(fitting.image(image))
+            masks.append(np.stack([fitting.mask(mask[:, :, d]) for d in range(mask.shape[2])], axis=2))
+            titles.append(f"{number}: {source.splits_of[k]} {Path(item.name).stem}")
+    if not images:
+        return None
+    save_png(contact_sheet(images, masks, titles, source.defects, columns=8, scale=1), path)
+    return path

@@ -1,0 +1,146 @@
+"""The `sbp` command: train, data, report, predict, evaluate, ui."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from sbp.errors import UserError
+
+USAGE = """\
+sbp train [-m] [group=option] [key=value]   train a model, or sweep with -m
+sbp data check [group=option] [key=value]   read a data set once: counts, duplicates, leaks, a verdict
+sbp data show [group=option] [key=value]    a sheet of its images with what is marked
+sbp report [--scale cpu] [--out DIR]        the claims beside what was measured, as a page
+sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
+sbp evaluate CHECKPOINT [--split test]      metrics of a split
+sbp sync [FOLDER]                           send to MLflow what runs could not send
+sbp ui [--port 5000]                        the MLflow UI on the local store
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("sbp", usage=USAGE)
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="masks and overlays for a folder of images")
+    predict.add_argument("checkpoint", type=Path)
+    predict.add_argument("folder", type=Path)
+    predict.add_argument("--out", type=Path, default=None, help="default: predictions/ beside the checkpoint")
+    predict.add_argument("--threshold", type=float, default=0.5)
+    predict.add_argument("--device", default="cpu")
+    evaluate = commands.add_parser("evaluate", help="metrics of a split")
+    evaluate.add_argument("checkpoint", type=Path)
+    evaluate.add_argument("--split", default="test")
+    evaluate.add_argument("--device", default="cpu")
+    report = commands.add_parser("report", help="the claims beside what was measured, as a page")
+    report.add_argument("sections", nargs="*", help="default: all")
+    report.add_argument("--scale", default=None, help="default: that of the newest run")
+    report.add_argument("--out", type=Path, default=None, help="default: report/SCALE in the output folder")
+    report.add_argument(
+        "--uri", default=os.environ.get("MLFLOW_TRACKING_URI"), help="default: the local store"
+    )
+    report.add_argument("--record", action="store_true", help="also write experiments/*/results.csv")
+    sync = commands.add_parser("sync", help="send to MLflow what runs could not send")
+    sync.add_argument("folder", nargs="?", default=None, help="default: the output folder")
+    sync.add_argument("--uri", default=os.environ.get("MLFLOW_TRACKING_URI"), help="of the server, if any")
+    ui = commands.add_parser("ui", help="the MLflow UI on the local store")
+    ui.add_argument("--port", type=int, default=5000)
+    return parser
+
+
+def main() -> None:
+    """Entry point of the console script; exits with 2 after one line for a mistake that a user can mend."""
+    if len(sys.argv) > 1 and sys.argv[1] == "train":
+        from sbp.train import main as train
+
+        sys.argv = ["sbp train", *sys.argv[2:]]
+        train()
+        return
+    if len(sys.argv) > 1 and sys.argv[1] == "data":
+        _data(sys.argv[2:])
+        return
+    arguments = _parser().parse_args()
+    commands = {"predict": _predict, "evaluate": _evaluate, "report": _report, "sync": _sync, "ui": _ui}
+    try:
+        commands[arguments.command](arguments)
+    except UserError as error:
+        print(f"sbp: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _data(arguments: list[str]) -> None:
+    from sbp.cli.data import main as data_main
+    from sbp.config import register_schemas
+    from sbp.config.paths import register_resolvers
+
+    register_schemas()
+    register_resolvers()
+    try:
+        sys.exit(data_main(arguments))
+    except UserError as error:
+        print(f"sbp: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from sbp.predict import predict_folder
+
+    out = arguments.out or arguments.checkpoint.parent / "predictions"
+    if not 0 < arguments.threshold < 1:
+        raise UserError(f"--threshold {arguments.threshold}: must be between 0 and 1")
+    found = predict_folder(arguments.checkpoint, arguments.folder, out, arguments.threshold, arguments.device)
+    for path, highest in found:
+        print(path.name, *(f"{defect} {value:.3f}" for defect, value in highest.items()), sep="  ")
+    print(f"masks and overlays in {out}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from sbp.predict import evaluate_split
+
+    metrics = evaluate_split(arguments.checkpoint, arguments.split, arguments.device)
+    width = max(len(name) for name in metrics)
+    for name, value in metrics.items():
+        print(f"{name:{width}}  {value:.4f}")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from sbp.config.paths import output_root
+    from sbp.report.study import write_report
+
+    root = output_root()
+    sections = arguments.sections or None
+    print(f"report: {write_report(root, arguments.scale, sections, arguments.out, arguments.uri)}")
+    if arguments.record:
+        from sbp.report.record import write_record
+
+        for path in write_record(root, arguments.scale, sections, arguments.uri):
+            print(f"recorded: {path}")
+
+
+def _sync(arguments: argparse.Namespace) -> None:
+    from sbp.config.paths import output_root
+    from sbp.tracking.sync import sync
+
+    sent = 0
+    for line in sync(output_root(), arguments.folder, arguments.uri):
+        print(line)
+        sent += 1
+    if not sent:
+        print("everything is in MLflow")
+
+
+def _ui(arguments: argparse.Namespace) -> None:
+    from sbp.config.paths import output_root
+    from sbp.tracking.store import local_uri, open_store, ui_link
+
+    root = output_root()
+    experiments = open_store(None, root).search_experiments(filter_string="name != 'Default'")
+    for experiment in experiments:
+        print(f"{experiment.name}: {ui_link(experiment.experiment_id, arguments.port)}", flush=True)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", local_uri(root)]
+    command += ["--host", "127.0.0.1", "--port", str(arguments.port)]
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    main()

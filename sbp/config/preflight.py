@@ -1,0 +1,231 @@
+"""Checks the command line before Hydra starts: every job of a sweep is composed and validated first.
+
+Hydra reports a mistake when it reaches the job, over several lines. Here it is one line, before anything
+is read or created.
+"""
+
+import difflib
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sbp.config import Config, validated
+from sbp.config.paths import conf_dir, output_root
+from sbp.config.quoting import QUOTES, expect_readable, quoted
+from sbp.errors import UserError
+
+MAX_JOBS = 500
+"""A larger sweep has each value checked by itself instead of each combination."""
+
+
+FOLDERS = ("output_root", "hydra.run.dir", "hydra.sweep.dir")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the command line: its overrides and its config. alone: see Config."""
+
+    overrides: list[str]
+    config: Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command line starts. sweep: whether as a multirun; complete: whether `jobs` are all of them,
+    which only the sweeper knows for a search such as Optuna's."""
+
+    jobs: list[Job]
+    sweep: bool
+    complete: bool
+
+
+def check_overrides(arguments: Sequence[str]) -> Plan:
+    """The jobs that a command line starts; raises UserError if one of them could not.
+
+    arguments: the command line without the program's name. Hydra's own flags other than -m end the check:
+    they ask for help or another config.
+    """
+    overrides = [a for a in quoted(arguments) if a not in ("-m", "--multirun")]
+    if any(a.startswith("-") for a in overrides):
+        return Plan([], False, False)
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        expect_readable(overrides)
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        parsed = parser.parse_overrides(overrides)
+        params, sweep = _experiment_sweep(parsed)
+        parsed = _merged(parser.parse_overrides(params), parsed)
+        complete = all(not o.is_sweep_override() or o.is_discrete_sweep() for o in parsed)
+        is_sweep = sweep or len(overrides) < len(arguments)
+        for override in parsed:
+            if override.is_sweep_override() and not is_sweep:
+                raise UserError(
+                    f"{override.input_line}: several values need a sweep, -m; a list goes in [...], a text "
+                    f"with a comma in {QUOTES}"
+                )
+        _expect_writable(parsed)
+        lists, all_combined = _jobs(parsed)
+        jobs = [Job(job, _checked(job)) for job in lists]
+        return Plan(jobs, is_sweep, complete and all_combined)
+
+
+def _expect_writable(parsed: list[Override]) -> None:
+    """Raise UserError if a folder that a run writes to cannot be made: Hydra makes it before the job is
+    reached."""
+    chosen = {o.get_key_element().lstrip("+"): o.value() for o in parsed if not o.is_sweep_override()}
+    places = {f"{key}={chosen[key]}": chosen[key] for key in FOLDERS if key in chosen}
+    if "output_root" not in chosen:
+        root = output_root()
+        if "${" in root:
+            raise UserError(f"SBP_OUTPUT={root}: must not hold ${{, which Hydra would replace")
+        places[f"SBP_OUTPUT={root}"] = root
+    for name, value in places.items():
+        place = str(value).strip("'\"")
+        if not place:
+            raise UserError(f"{name}: must be the path of a folder")
+        if "${" not in place and (reason := _why_not_writable(Path(place))):
+            raise UserError(f"{name}: cannot be written ({reason}); choose another place")
+
+
+def _why_not_writable(folder: Path) -> str:
+    """Empty if the folder, or the nearest one above it that is there, can be written to."""
+    try:
+        folder = folder.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            return f"{folder} is no folder"
+        return "" if os.access(folder, os.W_OK) else f"no permission for {folder}"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _experiment_sweep(parsed: list[Override]) -> tuple[list[str], bool]:
+    """What an experiment file sweeps by itself, as overrides, and whether it is a sweep without -m."""
+    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    if not any(line.lstrip("+").startswith("experiment=") for line in fixed):
+        return [], False
+    try:
+        hydra_config = compose("config", overrides=fixed, return_hydra_config=True).hydra
+    except (HydraException, ValueError):  # the check of the jobs says it in one line
+        return [], False
+    params = OmegaConf.select(hydra_config, "sweeper.params") or {}
+    sweep = str(OmegaConf.select(hydra_config, "mode") or "").endswith("MULTIRUN")
+    return [f"{key}={value}" for key, value in params.items()], sweep
+
+
+def _merged(first: list[Override], second: list[Override]) -> list[Override]:
+    """Overrides by key, the second list winning, as Hydra's sweeper does it."""
+    return list({o.get_key_element(): o for o in [*first, *second]}.values())
+
+
+def _jobs(parsed: list[Override]) -> tuple[list[list[str]], bool]:
+    """The override lists of a sweep's jobs, and whether they are all; sweeps that only their sweeper can
+    expand are left out."""
+    axes: list[list[str]] = []
+    for override in parsed:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            axes.append([override.input_line or ""])
+        elif override.is_discrete_sweep():
+            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+    total = 1
+    for axis in axes:
+        total *= len(axis)
+    if total <= MAX_JOBS:
+        return [list(job) for job in itertools.product(*axes)], True
+    return list(_each_value_once(axes)), False
+
+
+def _each_value_once(axes: list[list[str]]) -> Iterator[list[str]]:
+    for number, axis in enumerate(axes):
+        for value in axis:
+            yield [*(a[0] for a in axes[:number]), value, *(a[0] for a in axes[number + 1 :])]
+
+
+def _checked(overrides: list[str]) -> Config:
+    try:
+        cfg = compose("config", overrides=overrides)
+    except MissingConfigException as error:
+        raise UserError(_missing_option(error)) from None
+    except ConfigCompositionException as error:
+        raise UserError(_bad_key_or_type(error, overrides)) from None
+    except HydraException as error:
+        raise UserError(_first_line(error)) from None
+    except ValueError as error:  # a number where a group's option belongs, as in beta=8
+        raise UserError(_value_as_option(overrides) or _first_line(error)) from None
+    cfg.run_dir = "not started"  # known to Hydra only once the run has a folder
+    return validated(cfg)
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    options = [name for name in error.options or [] if name != "schema"]
+    if not group or not options:
+        return _first_line(error)
+    return f"{group}={option}: must be one of {', '.join(options)}{_suggest(option, options)}"
+
+
+def _bad_key_or_type(error: ConfigCompositionException, overrides: list[str]) -> str:
+    cause = error.__cause__
+    if str(error).startswith("Error merging override ") and isinstance(cause, OmegaConfBaseException):
+        override = str(error).removeprefix("Error merging override ")
+        return f"{override}: {_first_line(cause)}"
+    match = re.match(r"Could not override '([^'@]+)", str(error))
+    if match:
+        return _unknown_key(getattr(cause, "full_key", None) or match[1], overrides)
+    return _first_line(error)
+
+
+def _unknown_key(key: str, overrides: list[str]) -> str:
+    """Name the deepest part of the key that exists, and what it holds."""
+    choices = [o for o in overrides if "." not in o.split("=")[0] and o.split("=")[0] != key]
+    try:
+        node: DictConfig = compose("config", overrides=choices)
+    except (HydraException, OmegaConfBaseException, ValueError):
+        node = compose("config")
+    parent, *rest = key.split(".")
+    path: list[str] = []
+    while rest and isinstance(node, DictConfig) and parent in node:
+        node = OmegaConf.select(node, parent)
+        path.append(parent)
+        parent, *rest = rest
+    if not isinstance(node, DictConfig):
+        return f"{key}: no such key; {'.'.join(path)} is a single value"
+    allowed = sorted(str(k) for k in node)
+    if path == ["tags"]:
+        return f"{key}: no such key yet; a new one goes in as +{key}=TEXT"
+    return f"{key}: no such key; allowed{' in ' + '.'.join(path) if path else ''}: {', '.join(allowed)}" + (
+        _suggest(parent, allowed)
+    )
+
+
+def _value_as_option(overrides: list[str]) -> str | None:
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if "." not in key and re.fullmatch(r"null|[tT]rue|[fF]alse", value):
+            return f"{override}: must be the name of an option"
+        if "." not in key and re.fullmatch(r"[-+.\de]+", value):
+            return f"{override}: must be the name of an option; a number goes in as {key}.KEY={value}" + (
+                ", for example beta=b8 or beta.value=8" if key == "beta" else ""
+            )
+    return None
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).strip().split("\n")[0].split())

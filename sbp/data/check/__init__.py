@@ -1,7 +1,0 @@
-"""Reading a data set once, in search of what would make training on it wrong."""
-
-from sbp.data.check.findings import Finding, find
-from sbp.data.check.near import NearPair, near_pairs
-from sbp.data.check.reading import ImageFacts, read_all
-
-__all__ = ["Finding", "ImageFacts", "NearPair", "find", "near_pairs", "read_all"]

@@ -1,0 +1,145 @@
+"""A data set as uint8 arrays: decoded once and mapped from a cache on disk, or streamed from its files."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sbp.data.cache import build_cache, room_lacking
+from sbp.data.source import Source
+from sbp.data.streaming import SampleReader, Streamed
+
+FORMAT_VERSION = 3
+ARRAYS = {"images": "image", "masks": "masks", "clean_masks": "clean_masks"}
+"""Arrays of a split, and what each is called in a Sample."""
+
+log = logging.getLogger("sbp")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: images (N, H, W, C) uint8, masks and clean_masks (N, H, W, D) uint8 in {0, 1}.
+
+    The arrays are memory-mapped and read-only, or read from the files when indexed. labels: (N, D) bool,
+    whether an image's annotation holds the defect. kinds: what an image holds beside defects, see
+    Sample.kind.
+    """
+
+    images: np.ndarray | Streamed
+    masks: np.ndarray | Streamed
+    clean_masks: np.ndarray | Streamed | None
+    labels: np.ndarray
+    names: list[str]
+    kinds: list[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.images.shape[1], self.images.shape[2]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """All splits of a data set. mean, std: of the training images' grey values, in [0, 1], per channel."""
+
+    name: str
+    defects: tuple[str, ...]
+    splits: dict[str, Split]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str
+    path: Path
+
+    @property
+    def train(self) -> Split:
+        """The training split."""
+        return self.splits["train"]
+
+
+def open_data(
+    source: Source,
+    cache_root: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+    cache: str = "disk",
+) -> DataSet:
+    """The data set of `source`, from the cache below `cache_root`, which is filled first if need be.
+
+    cache: `disk`, or `stream`: keep only an index there and read the files again and again; `auto` streams
+    where the disk has no room. All give the same numbers. The cache is keyed by what the source says of its
+    content, so that changed files make another one. Processes that want the same one wait for the first of
+    them; a build that was killed is continued. progress(done, total) is called while images are decoded.
+    Raises UserError for a bad file (unless the source skips those) and where the disk has no room.
+    """
+    description = {"format": FORMAT_VERSION, "source": source.name, **source.describe()}
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+    folder = Path(cache_root) / f"{source.name}-{digest}"
+    pixels = cache != "stream"
+    if cache == "auto" and not (folder / "meta.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if lacking := room_lacking(source, folder):
+            log.warning("%s; reading them from their files in every epoch (data.cache=stream)", lacking)
+            pixels = False
+    if not pixels:
+        folder = folder.with_name(f"{folder.name}-index")
+    if not (folder / "meta.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(f".{folder.name}.lock")):
+            if not (folder / "meta.json").is_file():
+                build_cache(source, folder, description, progress, pixels)
+    return _open(source, folder, digest, pixels)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the lock goes with the process that holds it, however that ends."""
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another run is preparing the images; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _open(source: Source, folder: Path, digest: str, pixels: bool) -> DataSet:
+    meta = json.loads((folder / "meta.json").read_text())
+
+    def load(split: str, key: str) -> np.ndarray:
+        # images that were skipped leave rows behind that were never written
+        written = len(meta["splits"][split]["names"])
+        return np.load(folder / f"{split}_{key}.npy", mmap_mode="r", allow_pickle=False)[:written]
+
+    splits = {}
+    for split, about in meta["splits"].items():
+        arrays: dict[str, Any] = {}
+        if pixels:
+            there = [key for key in ARRAYS if (folder / f"{split}_{key}.npy").is_file()]
+            arrays = {key: load(split, key) for key in there}
+        else:
+            reader = SampleReader(source, split, about["rows"])
+            first = reader(0)
+            for key, part in ARRAYS.items():
+                if (example := getattr(first, part)) is not None:
+                    arrays[key] = Streamed(reader, part, example.shape)
+        splits[split] = Split(
+            arrays["images"],
+            arrays["masks"],
+            arrays.get("clean_masks"),
+            np.array(load(split, "labels")),
+            about["names"],
+            about["kinds"],
+        )
+    for line in meta["skipped"]:
+        log.warning("skipped: %s", line)
+    mean, std = tuple(meta["mean"]), tuple(meta["std"])
+    return DataSet(source.name, source.defects, splits, mean, std, digest, folder)

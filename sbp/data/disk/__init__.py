@@ -1,0 +1,1 @@
+"""Images and annotations in files: listed, decoded, resized, split, known by their bytes."""

@@ -1,5 +1,0 @@
-"""The embedded synthetic data set: metal panels with scratches (common) and broken zones (rare)."""
-
-from sbp.data.inspection.source import DEFECTS, InspectionSource
-
-__all__ = ["DEFECTS", "InspectionSource"]

@@ -1,0 +1,176 @@
+"""Batches of an epoch's images, in the order of its plan."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sbp.data.augmentation import Augmentation
+from sbp.data.dataset import Split
+from sbp.data.streaming import Streamed
+from sbp.data.tiles import TrainingTiles
+from sbp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images (B, H, W, C) and masks (B, H, W, D) uint8 on the CPU, and the image numbers (B,)."""
+
+    images: Tensor
+    masks: Tensor
+    indices: np.ndarray
+
+
+class AugmentedImages(Dataset):
+    """Augmented training images, or tiles of them, fetched by (epoch, index, copy), a batch at a time."""
+
+    def __init__(self, split: Split, augmentation: Augmentation, tiles: TrainingTiles | None = None):
+        self.split, self.augmentation, self.tiles = split, augmentation, tiles
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitems__(self, keys: list[tuple[int, int, int]]) -> Batch:
+        pairs = [self._pair(*key) for key in keys]
+        images, masks = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*pairs, strict=True))
+        return Batch(images, masks, np.array([index for _, index, _ in keys]))
+
+    def _pair(self, epoch: int, index: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
+        image, masks = self.split.images[index], self.split.masks[index]
+        if self.tiles is not None:
+            image, masks = (self.tiles.cut(array, epoch, index, copy) for array in (image, masks))
+        return self.augmentation(image, masks, epoch, index, copy)
+
+
+class EpochBatches:
+    """The batch sampler: set `plan` before each epoch. The last batch may be smaller.
+
+    A last batch of one image joins the one before it, and the only image of an epoch comes twice, each
+    time augmented anew: BatchNorm cannot train on a single value per channel, which deep layers shrink a
+    small image down to. With tiles, every image comes once per tile, and the tiles of all images are mixed.
+    """
+
+    def __init__(self, batch_size: int, tiles: TrainingTiles | None = None):
+        self.batch_size, self.tiles = batch_size, tiles
+        self.epoch, self.indices, self.skip = 0, np.empty(0, dtype=np.int64), 0
+
+    def plan(self, epoch: int, indices: np.ndarray, skip: int = 0) -> None:
+        """Use `indices`, in this order (with tiles: mixed), for `epoch`, without its first `skip` batches."""
+        self.skip = skip
+        if self.tiles is not None and len(self.tiles) > 1:
+            rng = np.random.default_rng([self.tiles.seed, epoch, 4])
+            indices = rng.permutation(np.repeat(indices, len(self.tiles)))
+        self.epoch, self.indices = epoch, np.repeat(indices, 2) if len(indices) == 1 else indices
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """First and last-plus-one position of each batch."""
+        n = len(self.indices)
+        starts = list(range(0, n, self.batch_size))
+        if len(starts) > 1 and n - starts[-1] == 1:
+            starts.pop()
+        return list(zip(starts, [*starts[1:], n], strict=True))
+
+    def __len__(self) -> int:
+        """Batches of the epoch, those skipped included."""
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        seen: Counter[int] = Counter()
+        for number, (start, stop) in enumerate(self.bounds):
+            keys = []
+            for index in self.indices[start:stop].tolist():
+                keys.append((self.epoch, index, seen[index]))
+                seen[index] += 1
+            if number >= self.skip:
+                yield keys
+
+
+class TrainLoader:
+    """Augmented batches of the planned images; results do not depend on the number of workers.
+
+    workers: processes that prepare batches beside training; None: one where that is work, for images that
+    are read from their files or go through several transforms, else none. tiles: train on these tiles of each
+    image instead of on the whole; batch_size counts tiles then.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        augmentation: Augmentation,
+        batch_size: int,
+        workers: int | None = 0,
+        tiles: TrainingTiles | None = None,
+    ):
+        if workers is None:
+            workers = int(isinstance(split.images, Streamed) or augmentation.steps > 1)
+        self.batches = EpochBatches(batch_size, tiles)
+        self.tiles_per_image = 1 if tiles is None else len(tiles)
+        self.loader = DataLoader(
+            AugmentedImages(split, augmentation, tiles),
+            batch_sampler=self.batches,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_as_is,
+            pin_memory=False,
+            generator=torch.Generator(),  # or it draws from the global one, and dropout would feel a restart
+        )
+
+    def epoch(self, epoch: int, indices: np.ndarray, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of `indices` (n,), in this order, augmented for `epoch`; the first `skip` of them
+        were had before."""
+        self.batches.plan(epoch, indices, skip)
+        return iter(self.loader)
+
+
+@contextlib.contextmanager
+def loader_errors_in_one_line() -> Iterator[None]:
+    """Raise UserError, as the loader would without worker processes, for what went wrong in one of them."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).strip().splitlines()[-1].removeprefix("sbp.errors.UserError: ")) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"{str(error).splitlines()[0]}: a process that loads images is gone, for want of memory perhaps; "
+            "the run goes on with resume=true, or trainer.workers=0"
+        ) from None
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def plain_batches(split: Split, indices: np.ndarray, batch_size: int) -> Iterator[Batch]:
+    """The images as they are, without augmentation, for scoring and evaluation. Images that are read from
+    their files are read a batch ahead, beside the model's work."""
+    parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    if isinstance(split.images, Streamed):
+        yield from _read_ahead(split, parts)
+    else:
+        yield from (_plain(split, part) for part in parts)
+
+
+def _plain(split: Split, indices: np.ndarray) -> Batch:
+    return Batch(torch.from_numpy(split.images[indices]), torch.from_numpy(split.masks[indices]), indices)
+
+
+def _read_ahead(split: Split, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
+    coming = None
+    with ThreadPoolExecutor(1) as pool:  # one thread: what keeps the last samples is not for several
+        for part in parts:
+            following = pool.submit(_plain, split, part)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()

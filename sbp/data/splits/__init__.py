@@ -1,0 +1,1 @@
+"""Which image is in which split: grouped, stratified, kept in a file."""

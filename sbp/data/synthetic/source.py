@@ -1,0 +1,122 @@
+"""From a seed to images: which image holds what, and how it is put together."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sbp.data.source import SPLITS, Sample, Source
+from sbp.data.synthetic.annotation import coarsen
+from sbp.data.synthetic.defects import DRAW
+from sbp.data.synthetic.lookalikes import LOOKALIKES
+from sbp.data.synthetic.panel import healthy_panel, photograph
+from sbp.data.synthetic.plan import SplitPlan, plan_split
+from sbp.errors import UserError
+
+GENERATOR_VERSION = 2
+"""Raised whenever the same arguments give other images, so that no stale cache is used."""
+
+DEFECTS = ("scratch", "broken")
+
+
+class InspectionSource(Source):
+    """Grey images of metal panels, `image_size` pixels a side (32 to 512), all from `seed`.
+
+    Shares are parts of a split's images, 0..1, and are met exactly (at least one image per defect):
+    `common_share` hold a scratch, `rare_share` a broken zone, a few both; `lookalike_share` of the images are
+    healthy but show a fibre, a stain or a reflection that resembles a defect. Validation and test use the
+    `eval_` shares. Annotations are coarse: `coarseness` is the largest dilation in pixels of a 64-pixel
+    image, and two thirds of it the largest offset; `missing_annotations` (0..1) of each defect's instances
+    have none. Clean masks are kept beside them.
+
+    Image `index` of a split depends on nothing but the arguments: every image has random streams of its own,
+    and the arithmetic is numpy's in float64, rounded at the end. Raises UserError for arguments out of range.
+    """
+
+    name, defects = "inspection", DEFECTS
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        train_images: int,
+        val_images: int,
+        test_images: int,
+        seed: int = 0,
+        common_share: float = 0.10,
+        rare_share: float = 0.015,
+        eval_common_share: float = 0.30,
+        eval_rare_share: float = 0.20,
+        lookalike_share: float = 0.015,
+        eval_lookalike_share: float = 0.15,
+        missing_annotations: float = 0.05,
+        coarseness: float = 1.5,
+    ):
+        self.arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self.image_size, self.seed, self.coarseness = image_size, seed, coarseness
+        _check(self.arguments)
+
+    def describe(self) -> dict[str, Any]:
+        """The arguments and the generator's version."""
+        return {"generator": GENERATOR_VERSION, **self.arguments}
+
+    def lengths(self) -> dict[str, int]:
+        """Number of images per split."""
+        return {split: self.arguments[f"{split}_images"] for split in SPLITS}
+
+    @cached_property
+    def plans(self) -> dict[str, SplitPlan]:
+        """What each image of each split holds."""
+        a = self.arguments
+        plans = {}
+        for number, (split, images) in enumerate(self.lengths().items()):
+            prefix = "" if split == "train" else "eval_"
+            common, rare, lookalike = (a[f"{prefix}{kind}_share"] for kind in ("common", "rare", "lookalike"))
+            rng = np.random.default_rng(np.random.SeedSequence([self.seed, number]))
+            plans[split] = plan_split(images, common, rare, lookalike, a["missing_annotations"], rng)
+        return plans
+
+    def sample(self, split: str, index: int) -> Sample:
+        """Image `index` of `split` with its coarse and clean masks; `kind` names its look-alike, if any.
+
+        Raises IndexError for an image that the split does not have.
+        """
+        if not 0 <= index < self.lengths()[split]:
+            raise IndexError(f"image {index} of {split}, which has {self.lengths()[split]}")
+        # the 1 keeps the stream apart from that of the plan, as missing numbers count as 0
+        sequence = np.random.SeedSequence([self.seed, SPLITS.index(split), index, 1])
+        rng = np.random.default_rng(sequence)
+        size, plan = self.image_size, self.plans[split]
+        picture = healthy_panel(size, rng)
+        kind = plan.lookalikes.get(index, "")
+        if kind:
+            picture = LOOKALIKES[kind](picture, rng)
+        clean = np.zeros((size, size, len(DEFECTS)), dtype=np.uint8)
+        annotated = clean.copy()
+        for instance in plan.instances.get(index, ()):
+            picture, mask = DRAW[instance.defect](picture, rng)
+            coarse = coarsen(mask, self.coarseness * size / 64, rng)
+            channel = DEFECTS.index(instance.defect)
+            clean[:, :, channel] |= mask
+            if instance.annotated:
+                annotated[:, :, channel] |= coarse
+        return Sample(photograph(picture, rng), annotated, clean, f"{split}_{index:05d}", kind)
+
+
+def _check(arguments: dict[str, Any]) -> None:
+    for key, value in arguments.items():
+        low, high = 0.0, float("inf")
+        if key == "image_size":
+            low, high = 32, 512
+        elif key.endswith("_images"):
+            low = 1
+        elif key.endswith("_share") or key == "missing_annotations":
+            high = 1
+        if not low <= value <= high:
+            allowed = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
+            raise UserError(f"data.{key}={value}: must be {allowed}")
+    for prefix in ("", "eval_"):
+        keys = [f"{prefix}{kind}_share" for kind in ("common", "rare", "lookalike")]
+        total = sum(arguments[key] for key in keys)
+        if total > 1:
+            raise UserError(f"data.{', data.'.join(keys)}: add up to {total:g}, must be at most 1")

@@ -1,0 +1,1 @@
+"""One run's life: begin or resume, train, record, checkpoint, finish."""

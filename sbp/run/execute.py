@@ -1,0 +1,104 @@
+"""One run: build, go on or begin, train, record."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sbp.build import trainer as build
+from sbp.build.data import open_cached
+from sbp.config import Config
+from sbp.data.dataset import DataSet
+from sbp.data.loader import loader_errors_in_one_line
+from sbp.engine.trainer import Trainer
+from sbp.errors import UserError
+from sbp.run.fingerprint import code_version, fingerprint
+from sbp.run.pending import interrupted_runs, unfinished
+from sbp.run.recorder import EPOCHS, RunRecord
+from sbp.run.state import load_state, remove_state
+from sbp.tracking.recording import finish_recording, take_over_finished, tracked_run
+from sbp.utils.files import no_space_is_said, sole_writer
+from sbp.utils.progress import Progress
+
+log = logging.getLogger("sbp")
+
+
+def run(
+    config: Config, choices: dict[str, str], tags: dict[str, str], progress: Progress
+) -> dict[str, float]:
+    """One run. Returns the last epoch's metrics.
+
+    choices: the option of each config group. Leaves config.yaml, epochs.jsonl, histograms, figures and
+    the checkpoints best.pt and last.pt in config.run_dir. With config.repeat false, a finished run of the
+    same config and code is taken from MLflow instead; with config.resume, an interrupted one goes on in its
+    own folder. Raises UserError for what a user can mend.
+    """
+    identity = fingerprint(config)
+    if not config.repeat and (finished := take_over_finished(config, choices, identity)):
+        log.info("finished before, taken from MLflow: %s", finished.name)
+        return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    build.seed_everything(config.seed)
+    model = build.build_model(config.model, config.data.channels, len(config.data.defects))
+    data = open_cached(config)
+    build.check_defects(config.defects.focus, data)
+    state = state_to_go_on_from(config, identity) if config.resume else None
+    folder = Path(config.run_dir)
+    with sole_writer(folder):
+        check_folder(folder, state, config.resume)
+        with unfinished(config.output_root, identity, folder):
+            trainer = build.build_trainer(config, model, data, progress)
+            tags = {**tags, "fingerprint": identity, "code.version": code_version()}
+            with no_space_is_said(folder), loader_errors_in_one_line():
+                metrics = train(config, choices, data, trainer, tags, state)
+        remove_state(folder)
+    return metrics
+
+
+def state_to_go_on_from(config: Config, identity: str) -> dict[str, Any] | None:
+    """The state of the newest interrupted run, whose folder becomes config.run_dir; None if there is none."""
+    for folder in interrupted_runs(config.output_root, identity):
+        if state := load_state(folder, identity):
+            config.run_dir = str(folder)
+            return state
+    return None
+
+
+def check_folder(folder: Path, state: dict[str, Any] | None, resume: bool | None) -> None:
+    """Say what happens, or raise UserError if a run that is not gone on with would be overwritten."""
+    if state is not None:
+        log.info("goes on in %s, epoch %d", folder, state["trainer"]["epoch"] + 1)
+    elif (folder / EPOCHS).exists():
+        raise UserError(
+            f"{folder}: holds a run already; choose another folder with hydra.run.dir (or hydra.sweep.dir)"
+        )
+    elif resume:
+        log.info("no interrupted run of this config, code and data to go on with: it starts anew")
+
+
+def train(
+    config: Config,
+    choices: dict[str, str],
+    data: DataSet,
+    trainer: Trainer,
+    tags: dict[str, str],
+    state: dict[str, Any] | None,
+) -> dict[str, float]:
+    """Train and record, from the beginning or from a state. Returns the last epoch's metrics."""
+    if state and finish_recording(config):
+        return state["record"]["last_metrics"]
+    with tracked_run(config, choices, data, tags, goes_on=state is not None) as tracker:
+        record = RunRecord(config, data, trainer, tracker, tags["fingerprint"])
+        try:
+            record.go_on(state) if state else record.start()
+            for _ in trainer.epochs(record.epoch):
+                pass
+            return record.finish()
+        except (KeyboardInterrupt, SystemExit):
+            if record.save():
+                log.info("stopped; the same command with resume=true goes on from here")
+            raise
+        finally:
+            trainer.progress.close()

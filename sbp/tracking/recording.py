@@ -1,0 +1,188 @@
+"""Recording runs in MLflow: the only part of the package that imports mlflow."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sbp.config import Config, flattened
+from sbp.data.dataset import DataSet
+from sbp.errors import UserError
+from sbp.tracking.outbox import Journal, last_status
+from sbp.tracking.outbox_tracker import JournalTracker
+from sbp.tracking.provenance import provenance
+from sbp.tracking.runs import RecordedRun, is_deleted
+from sbp.tracking.sender import Courier, Delivery
+from sbp.tracking.store import (
+    artifact_location,
+    experiment_id,
+    masked,
+    open_store,
+    ui_link,
+    unreachable_is_said,
+)
+from sbp.tracking.sweeps import PARENT, find_finished, join_sweep
+from sbp.tracking.tracker import NullTracker, Tracker
+from sbp.utils.signals import critical
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient as MlflowClient
+
+log = logging.getLogger("sbp")
+
+# paths of one machine: no use for comparing runs, and different in every run
+NO_PARAMS = (
+    "run_dir",
+    "output_root",
+    "run_name",
+    "repeat",
+    "resume",
+    "tags",
+    "tracking.uri",
+    "tracking.parent",
+    "data.root",
+)
+
+
+@contextlib.contextmanager
+def tracked_run(
+    config: Config,
+    choices: Mapping[str, str],
+    data: DataSet,
+    tags: Mapping[str, Any],
+    goes_on: bool = False,
+) -> Iterator[Tracker]:
+    """A tracked run that always closes: FINISHED, FAILED after an exception, KILLED when interrupted.
+
+    choices: the option chosen for each config group. Parameters are the flattened config and the choices.
+    goes_on: the run was interrupted and stays the same MLflow run. Everything goes to the run's folder first,
+    and from there to MLflow beside the training.
+    """
+    if config.tracking.name == "none":
+        yield NullTracker()
+        return
+    location = artifact_location(config.output_root) if config.tracking.uri is None else None
+    client = experiment = None
+    with unreachable_is_said("training goes on"):
+        client = open_store(config.tracking.uri, config.output_root)
+        experiment = experiment_id(client, config.tracking.experiment, location)
+    folder = Path(config.run_dir)
+    delivery = Delivery(folder, lambda: client or open_store(config.tracking.uri, config.output_root))
+    journal = Journal(folder)
+    tracker = JournalTracker(journal)
+    journal.rollback()
+    if client and experiment and delivery.run_id and is_deleted(client, delivery.run_id):
+        log.warning("this run was deleted in MLflow: it is recorded there once more")
+        delivery.start_over()
+    if goes_on and journal.size:
+        tracker.status("RUNNING")
+        tracker.set_tags(_nesting(config) | _membership(config, choices))
+    else:
+        _begin(tracker, config, choices, data, tags, location)
+    courier = Courier(delivery, config.tracking.patience_s)
+    tracker.on_commit = courier.deliver
+    status = "FAILED"
+    try:
+        yield tracker
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        _end(tracker, status)
+        if courier.close() and experiment and location and status == "FINISHED":
+            log.info("recorded in MLflow; compare runs with: make ui, then %s", ui_link(experiment))
+
+
+def _begin(
+    tracker: JournalTracker,
+    config: Config,
+    choices: Mapping[str, str],
+    data: DataSet,
+    tags: Mapping[str, Any],
+    location: str | None,
+) -> None:
+    tags = {**provenance(), "run_dir": config.run_dir, **tags, **_membership(config, choices)}
+    tags["alone"] = str(config.alone).lower()
+    tags |= _nesting(config)
+    if config.tracking.uri:
+        tags["tracking.uri"] = masked(config.tracking.uri)
+    tracker.begin(config.tracking.experiment, location, config.run_name or run_name(config, choices), tags)
+    params = {key: value for key, value in flattened(config).items() if key not in NO_PARAMS}
+    tracker.log_params({**params, **choices})
+    counts = {name: len(split) for name, split in data.splits.items()}
+    tracker.log_data(data.name, data.digest, data.path, counts)
+
+
+def _nesting(config: Config) -> dict[str, str]:
+    """Tags that put the run under its sweep."""
+    parent = config.tracking.parent
+    return {PARENT: parent, "sweeps": parent} if parent else {}
+
+
+def finish_recording(config: Config) -> bool:
+    """Whether the run in config.run_dir had said all it had to say when it was cut off; then the rest of it
+    is sent."""
+    journal = Journal(Path(config.run_dir))
+    if last_status(journal) != "FINISHED":
+        return False
+    client = open_store(config.tracking.uri, config.output_root)
+    courier = Courier(Delivery(Path(config.run_dir), lambda: client), config.tracking.patience_s)
+    courier.deliver(journal.committed)
+    courier.close()
+    return True
+
+
+def _end(tracker: JournalTracker, status: str) -> None:
+    """Close the journal; what a broken-off epoch has said so far is taken back."""
+    try:
+        with critical():
+            if status != "FINISHED":
+                tracker.journal.rollback()
+            if tracker.journal.size:  # else the run broke off before it began: there is nothing to record
+                tracker.status(status)
+                tracker.commit()
+    except UserError as error:  # no room even for that: the run shows as interrupted, which is true
+        log.error("%s", error)
+
+
+def take_over_finished(config: Config, choices: Mapping[str, str], fingerprint: str) -> RecordedRun | None:
+    """The finished run with this fingerprint, now also counted in the config's section and sweep; None if
+    there is none. A run that wants the machine alone only takes one that had it alone."""
+    if config.tracking.name == "none":
+        return None
+    client, run = open_store(config.tracking.uri, config.output_root), None
+    with unreachable_is_said("it is not known whether this run has finished before"):
+        run = find_finished(client, config.tracking.experiment, fingerprint, config.alone)
+        if run is not None:
+            join_sweep(client, run, config.tracking.parent, _membership(config, choices))
+    return run
+
+
+def _membership(config: Config, choices: Mapping[str, str]) -> dict[str, str]:
+    """Tags that say where a run belongs: the user's own, and the arm under which a section knows it."""
+    tags = dict(config.tags)
+    if config.section:
+        tags[f"section.{config.section}"] = choices.get("arm") or config.label or "run"
+    return tags
+
+
+def run_name(config: Config, choices: Mapping[str, str]) -> str:
+    """What the UI shows: the choices that tell runs apart, in reading order."""
+    if config.label:
+        return " / ".join([config.section or config.data.name, config.label, f"seed {config.seed}"])
+    if config.selection.name == "none":
+        parts = ["baseline"]
+    elif config.selection.name in ("selective", "per_defect"):
+        focus = "+".join(config.defects.focus)
+        beta = "auto" if config.beta.value is None else f"{config.beta.value:g}"
+        parts = [f"{config.selection.name} {focus}", config.aggregation.name, f"beta {beta}"]
+        parts.append(config.staleness.name)
+    else:
+        parts = [config.selection.name]
+    if config.upsampling.name != "none":
+        parts.append("upsampled")
+    if choices.get("model", "unet_small") != "unet_small":
+        parts.append(choices["model"])
+    return ", ".join(parts) + f" / {config.data.name} / seed {config.seed}"

@@ -1,0 +1,289 @@
+"""Real runs in processes of their own, as users start them, read back from MLflow and used afterwards."""
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sbp.tracking.runs import RecordedRun, read_runs
+from sbp.tracking.store import open_store
+from tests.conftest import ROOT, sbp
+
+DEFECTS = ("scratch", "broken")
+EVERY_EPOCH = [
+    "train/loss",
+    "train/lr",
+    "train/kept_fraction",
+    "train/share/healthy",
+    "train/share/several",
+    "cost/baseline_epochs",
+    "cost/flops",
+    "cost/scored_fraction",
+    "time/epoch_s",
+    "time/scoring_s",
+    "time/training_s",
+    "time/validation_s",
+    "time/data_s",
+    "val/map",
+    "val/pixel_ap",
+    "val/loss",
+    "val/clean_map",
+    *(f"train/share/{d}" for d in DEFECTS),
+    *(f"val/{metric}/{d}" for metric in ("map", "pixel_ap", "loss", "clean_map") for d in DEFECTS),
+]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory) -> tuple[Path, list[RecordedRun]]:
+    """The README's sweep, two by two, started in another folder; its output folder and its runs."""
+    output, elsewhere = tmp_path_factory.mktemp("output"), tmp_path_factory.mktemp("elsewhere")
+    done = sbp("-m", "aggregation=max,mean", "beta=b2,b8", "scale=smoke", output=output, cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert list(elsewhere.iterdir()) == []  # nothing is left where one happens to stand
+    return output, read_runs(open_store(None, output), "sbp")
+
+
+def test_a_sweep_leaves_one_finished_run_per_combination(sweep):
+    _, runs = sweep
+    assert [run.status for run in runs] == ["FINISHED"] * 4
+    found = {(run.params["aggregation"], run.params["beta"]) for run in runs}
+    assert found == set(itertools.product(("max", "mean"), ("b2", "b8")))
+    assert len({run.name for run in runs}) == 4
+    assert len({run.tags["sweep"] for run in runs}) == 1
+
+
+def test_every_metric_is_there_at_every_epoch(sweep):
+    for run in sweep[1]:
+        steps = run.metrics["train/loss"][0]
+        assert steps.tolist() == list(range(len(steps)))
+        assert len(steps) >= 4
+        for key in EVERY_EPOCH:
+            assert key in run.metrics, key
+            assert run.metrics[key][0].tolist() == steps.tolist(), key
+
+
+def test_a_run_spends_its_budget_and_no_more_than_one_batch_over(sweep):
+    for run in sweep[1]:
+        cost = run.values("cost/baseline_epochs")
+        assert (np.diff(cost) > 0).all()
+        assert 3 - 0.75 < cost[-1] <= 3 + 16 / 64
+
+
+def test_params_hold_the_whole_config_and_tags_the_origin(sweep):
+    run = sweep[1][0]
+    for key in (
+        "seed",
+        "beta.value",
+        "optimizer.lr",
+        "data.rare_share",
+        "model.encoder",
+        "staleness",
+        "scale",
+    ):
+        assert key in run.params
+    for key in (
+        "git.commit",
+        "git.dirty",
+        "hardware.cpu",
+        "version.torch",
+        "model.gflops_per_image",
+        "run_dir",
+    ):
+        assert run.tags[key]
+
+
+def test_histograms_are_logged_as_images_with_a_step_as_data_and_as_ridges(sweep):
+    output, runs = sweep
+    client = open_store(None, output)
+    for run in runs:
+        scored = run.metrics["cost/scored_fraction"][0][run.values("cost/scored_fraction") > 0]
+        names = " ".join(f.path for f in client.list_artifacts(run.run_id, "images"))
+        steps = {int(step) for step in re.findall(r"loss_hist.step.(\d+).timestamp", names)}
+        assert steps == set(scored.tolist())
+        data = np.load(run.folder / "loss_histograms.npz")
+        assert "edges" in data.files
+        assert {f.path for f in client.list_artifacts(run.run_id, "figures")} == {
+            "figures/gallery.png",
+            "figures/ridge_max.png",
+            "figures/ridge_mean.png",
+        }
+
+
+def test_the_config_the_data_set_and_the_checkpoints_are_artifacts(sweep):
+    output, runs = sweep
+    client = open_store(None, output)
+    run = client.get_run(runs[0].run_id)
+    assert run.inputs.dataset_inputs[0].dataset.name == "inspection"
+    files = {f.path for f in client.list_artifacts(runs[0].run_id)}
+    assert {"config.yaml", "epochs.jsonl", "checkpoints", "figures", "histograms", "images"} <= files
+    lines = (runs[0].folder / "epochs.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == list(range(len(lines)))
+
+
+def test_the_same_job_alone_gives_the_same_numbers_as_in_the_sweep(sweep, tmp_path):
+    _, runs = sweep
+    done = sbp("aggregation=mean", "beta=b8", "scale=smoke", output=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (alone,) = read_runs(open_store(None, tmp_path), "sbp")
+    (same,) = [r for r in runs if r.params["aggregation"] == "mean" and r.params["beta"] == "b8"]
+    for key in ("train/loss", "val/loss", "train/kept_fraction"):
+        assert alone.values(key).tolist() == same.values(key).tolist()
+
+
+def command(*arguments: str, output: Path):
+    environment = {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "sbp.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        timeout=300,
+    )
+
+
+def test_evaluate_prints_the_metrics_that_the_run_logged(sweep):
+    output, runs = sweep
+    done = command("evaluate", str(runs[0].folder / "last.pt"), "--split", "val", output=output)
+    assert done.returncode == 0, done.stderr
+    printed = dict(line.split() for line in done.stdout.splitlines())
+    assert float(printed["val/loss"]) == pytest.approx(runs[0].last("val/loss"), abs=1e-4)
+    assert "test/map" not in printed
+
+
+def test_predict_writes_masks_and_overlays_in_the_size_of_the_image(sweep, tmp_path):
+    output, runs = sweep
+    pictures = tmp_path / "pictures with spaces"
+    pictures.mkdir()
+    for name, shape in (("a.png", (40, 50)), ("größer.jpg", (100, 64))):
+        image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+        cv2.imencode(Path(name).suffix, image)[1].tofile(pictures / name)
+    done = command(
+        "predict",
+        str(runs[0].folder / "best.pt"),
+        str(pictures),
+        "--out",
+        str(tmp_path / "out"),
+        output=output,
+    )
+    assert done.returncode == 0, done.stderr
+    mask = cv2.imdecode(
+        np.fromfile(tmp_path / "out/masks/scratch/größer.png", np.uint8), cv2.IMREAD_UNCHANGED
+    )
+    assert mask.shape == (100, 64)
+    assert set(np.unique(mask)) <= {0, 255}
+    assert (tmp_path / "out/overlays/a.png").is_file()
+    assert "a.png  scratch" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "missing.pt", "."], "missing.pt: no such checkpoint"),
+        (["evaluate", "README.md"], "README.md: not a readable checkpoint"),
+    ],
+)
+def test_a_wrong_checkpoint_is_one_line(arguments, message, tmp_path):
+    done = command(*arguments, output=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"sbp: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_mistake_on_the_command_line_stops_everything_before_it_starts(tmp_path):
+    done = sbp("-m", "beta=b2,b99", "scale=smoke", output=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "sbp: beta=b99: must be one of auto, b1, b16, b2, b32, b4, b8 (did you mean b8?)\n"
+    ) or done.stderr.startswith("sbp: beta=b99: must be one of auto, b1, b16, b2, b32, b4, b8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_images_are_one_line_and_leave_no_run(tmp_path):
+    done = sbp("data=magnetic_tile", "data.root=nowhere", "scale=smoke", output=tmp_path)
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "mlflow").exists() or read_runs(open_store(None, tmp_path), "sbp") == []
+
+
+def test_a_diverging_run_is_marked_failed(tmp_path):
+    done = sbp("scale=smoke", "optimizer=sgd", "optimizer.lr=1e30", output=tmp_path)
+    assert done.returncode == 3
+    assert "the training loss is not finite in epoch" in done.stderr + done.stdout
+    (run,) = read_runs(open_store(None, tmp_path), "sbp")
+    assert run.status == "FAILED"
+
+
+def test_a_run_stopped_by_sigterm_is_marked_killed(tmp_path):
+    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sbp.train", "scale=smoke", "budget.compute=10000"],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("runs/*/*/epochs.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 143
+    finally:
+        process.kill()
+    (run,) = read_runs(open_store(None, tmp_path), "sbp")
+    assert run.status == "KILLED"
+    assert len(run.values("train/loss")) >= 1
+
+
+def test_one_of_every_option_trains_at_smoke_scale(tmp_path):
+    """Each option of each group runs for an epoch or two; large models only take one step."""
+    from sbp.build import trainer as build
+    from sbp.config import OPTIONS
+    from tests.conftest import make_config
+
+    tried = 0
+    for group in ("selection", "aggregation", "staleness", "upsampling", "loss", "optimizer", "scheduler"):
+        for option in OPTIONS[group]:
+            tried += _short_run(build, make_config(f"{group}={option}", f"output_root={tmp_path}"))
+    for group in ("defects", "beta", "augmentation", "model"):
+        for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+            overrides = [f"{group}={path.stem}", f"output_root={tmp_path}"]
+            if group == "model":
+                overrides += ["scale.image_size=32", "trainer.batch_size=4", "budget.compute=0.1"]
+            tried += _short_run(build, make_config(*overrides))
+    if root := os.environ.get("SBP_MAGNETIC_TILE"):
+        overrides = ["data=magnetic_tile", f"data.root={root}", f"output_root={tmp_path}"]
+        tried += _short_run(build, make_config(*overrides))
+    assert tried >= 40
+
+
+def _short_run(build, config) -> int:
+    from sbp.build.data import open_cached
+    from sbp.utils.progress import Progress
+
+    build.seed_everything(0)
+    config.budget.compute = min(config.budget.compute, 1.8)
+    model = build.build_model(config.model, config.data.channels, len(config.data.defects))
+    records = list(build.build_trainer(config, model, open_cached(config), Progress()).epochs())
+    assert np.isfinite([r.metrics["train/loss"] for r in records]).all()
+    assert np.isfinite(records[-1].metrics["val/map"])
+    return 1
+
+
+def test_a_file_in_the_way_is_one_line(tmp_path):
+    (tmp_path / "cache").touch()
+    done = sbp("scale=smoke", output=tmp_path)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'cache'}: File exists" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

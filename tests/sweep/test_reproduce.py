@@ -1,0 +1,221 @@
+"""`make reproduce`: the whole grid at smoke scale, killed half-way and started again, and its report."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+import pytest
+
+from experiments import readme
+from experiments.reproduce import SECTIONS, reproduce
+from sbp.errors import UserError
+from sbp.report.record import read_rows, write_record
+from sbp.report.study import ORDER, read_study, report_page, sections_of, write_report
+from sbp.tracking.runs import RecordedRun, read_runs
+from sbp.tracking.store import open_store
+from tests.conftest import ROOT
+from tests.test_report_page import read
+
+COMMAND = [sys.executable, "-m", "experiments.reproduce", "--scale", "smoke"]
+
+
+def finished(output: Path) -> list[RecordedRun]:
+    if not (output / "mlflow/mlflow.ready").exists():
+        return []
+    return read_runs(open_store(None, output), "sbp", "attributes.status = 'FINISHED'")
+
+
+def environment(output: Path) -> dict[str, str]:
+    return {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "1", "SBP_JOBS": "2"}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory) -> tuple[Path, set[str], str]:
+    """Output folder of the grid; runs that had finished when it was killed; what the second start said."""
+    output = tmp_path_factory.mktemp("reproduce")
+    process = subprocess.Popen(
+        COMMAND, env=environment(output), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 400
+        while len(finished(output)) < 11 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.5)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    wait_for_workers(output)
+    kept = {run.run_id for run in finished(output)}
+    again = subprocess.run(
+        COMMAND, env=environment(output), cwd=ROOT, capture_output=True, text=True, timeout=500
+    )
+    assert again.returncode == 0, again.stderr
+    return output, kept, again.stdout
+
+
+def wait_for_workers(output: Path, timeout_s: float = 60) -> None:
+    """Workers notice within a second that their sweep is gone, and end."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if not any(str(output).encode() in text for text in environments()):
+            return
+        time.sleep(0.3)
+    raise AssertionError("a worker outlived its sweep")
+
+
+def environments() -> Iterator[bytes]:
+    """The environment of every process; that of a grid's process holds its output folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            yield (process / "environ").read_bytes()
+
+
+def test_a_grid_killed_half_way_trains_the_missing_runs_only(grid):
+    output, kept, said = grid
+    runs = finished(output)
+    assert 11 <= len(kept) < len(runs)
+    assert kept <= {run.run_id for run in runs}
+    counts = Counter((run.params["arm"], run.seed) for run in runs)
+    assert set(counts.values()) == {1}
+    total, left = map(int, re.search(r"(\d+) jobs in 8 sections, (\d+) runs to train", said).groups())
+    assert (total, left) == (45, len(runs) - len(kept))
+
+
+def test_every_section_has_its_parent_with_all_of_its_runs(grid):
+    client = open_store(None, grid[0])
+    parents = {
+        run.info.run_name: run
+        for e in client.search_experiments()
+        for run in client.search_runs([e.experiment_id], "tags.`sweep.parent` = 'true'")
+    }
+    assert set(parents) == {f"{section} / smoke" for section in SECTIONS}
+    for name, parent in parents.items():
+        assert parent.info.status == "FINISHED"
+        (section,) = [s for s in sections_of(read_study(str(grid[0]), "smoke")) if name.startswith(s.name)]
+        assert parent.data.tags["mlflow.note.content"].count("| FINISHED |") == len(section.arms)
+
+
+def test_the_report_has_every_figure_and_no_run_is_missing(grid):
+    output = grid[0]
+    page = (output / "report/smoke/report.html").read_text()
+    sections = sections_of(read_study(str(output), "smoke"))
+    assert [s.name for s in sections] == list(ORDER)
+    assert "Runs that are missing" not in page
+    pictures = sorted((output / "report/smoke/figures").glob("*.png"))
+    for section in sections:
+        for number, spec in enumerate(section.figures, 1):
+            stem = f"{section.name}-{number}-{spec.kind}".replace("_", "-")
+            assert any(path.stem.startswith(stem) for path in pictures), stem
+    assert len(read(page).sources) == len(pictures)
+    for path in pictures:
+        picture = cv2.imread(str(path))
+        assert picture.shape[1] >= 400, path.name
+        assert len(np.unique(picture[::3, ::3])) > 10, f"{path.name} is blank"
+
+
+def test_the_page_and_its_twin_hold_every_claim_with_a_verdict_of_one_seed(grid):
+    study = read_study(str(grid[0]), "smoke")
+    claims = report_page(study, sections_of(study)).claims()
+    twin = (grid[0] / "report/smoke/report.md").read_text()
+    page = read((grid[0] / "report/smoke/report.html").read_text()).text
+    assert len(claims) >= 30
+    for claim in claims:
+        assert claim.id in page
+        assert f"| {claim.id} |" in twin
+        assert claim.verdict in ("undecided", "missing")  # one seed decides nothing
+    assert "too few to judge" in page
+    assert [claim.id for claim in claims if claim.verdict == "missing"] == ["C24"]
+
+
+def test_a_section_alone_can_be_reported_elsewhere(grid, tmp_path):
+    path = write_report(str(grid[0]), "smoke", sections=["upsampling"], out=tmp_path / "there")
+    assert path == tmp_path / "there/report.html"
+    assert "Selectivity" not in read(path.read_text()).text
+
+
+def test_a_missing_run_is_shown_as_missing(grid, tmp_path, monkeypatch):
+    study = read_study(str(grid[0]), "smoke")
+    gone = {arm: runs for arm, runs in study.anywhere.items() if arm != "random_b2"}
+    thinner = type(study)(study.scale, gone, study.runs)
+    (page,) = [s for s in report_page(thinner, sections_of(study)).sections if s.name == "selectivity"]
+    assert len(page.missing) == 1
+    assert page.missing[0].endswith("seed 0")
+    assert len(page.pictures) == len(next(s for s in sections_of(study) if s.name == "selectivity").figures)
+
+
+def test_runs_on_other_data_and_of_other_experiments_do_not_mix_in(grid):
+    runs = finished(grid[0])
+    stranger = replace(runs[-1], run_id="x", tags={"section.leakage": "None"})
+    older = replace(runs[0], run_id="y", params={**runs[0].params, "data": "magnetic_tile", "seed": "7"})
+    with patch("sbp.report.study.read_runs", lambda *_: [older, *runs, stranger]):
+        study = read_study(str(grid[0]), "smoke")
+    assert {run.run_id for run in study.runs} == {run.run_id for run in runs}
+    assert not any(7 in members for members in study.anywhere.values())
+
+
+def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr("sbp.report.record.experiments_dir", lambda: str(tmp_path))
+    written = write_record(str(grid[0]), "smoke")
+    assert len(written) == 2 * len(SECTIONS)
+    rows = read_rows(tmp_path / "two_defects/results_smoke.csv")
+    for row in rows:
+        for key in ("arm", "seed", "scale", "beta", "git.commit", "hardware.cpu", "test/map", "cost/flops"):
+            assert row[key] != "", key
+        assert row["status"] == "FINISHED"
+    verdicts = read_rows(tmp_path / "two_defects/verdicts_smoke.csv")
+    assert {row["verdict"] for row in verdicts} == {"undecided"}
+    assert all(row["rule"] and row["measured"] for row in verdicts)
+    assert any(row["values"].startswith("0:") for row in verdicts)
+
+
+def test_the_readmes_tables_come_from_the_recorded_files(grid, tmp_path, monkeypatch):
+    for module in ("sbp.report.record", "experiments.readme"):
+        monkeypatch.setattr(f"{module}.experiments_dir", lambda: str(tmp_path))
+    for path in write_record(str(grid[0]), "smoke"):
+        path.rename(path.with_name(path.name.replace("_smoke", "")))
+    document = tmp_path / "README.md"
+    empty = "".join(f"<!-- {m}:start -->\n<!-- {m}:end -->\n" for m in ("claims", "tally", "results"))
+    document.write_text("before\n" + empty + "after\n")
+    readme.main(document)
+    text = document.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert all(f"| C{n} |" in text for n in range(1, 25))
+    assert text.count("focus A, beta 8, stale_smart") == 1  # shared by sections, listed once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((["two_defect"], "smoke", "0"), "section two_defect: must be one of efficiency, "),
+        ((["two_defects"], "small", "0"), "SCALE=small: must be one of smoke, cpu, gpu"),
+        ((["two_defects"], "smoke", "0;1"), "SEEDS=0;1: must be whole numbers with commas"),
+        ((["two_defects"], "smoke", "0", ["bta=b2"]), "bta"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_runs(arguments, line):
+    with pytest.raises(UserError, match=re.escape(line)) as error:
+        reproduce(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_a_report_of_a_section_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(UserError, match="section two_defect: must be one of preliminary_study, "):
+        write_report(str(tmp_path), "smoke", sections=["two_defect"])
+
+
+def test_a_report_of_nothing_says_how_to_get_something(tmp_path):
+    with pytest.raises(
+        UserError, match=r"no finished runs of an experiment at scale=cpu in .*make reproduce"
+    ):
+        write_report(str(tmp_path), "cpu")

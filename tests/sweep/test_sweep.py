@@ -1,0 +1,361 @@
+"""Sweeps of experiments: parent and child runs, nothing repeated, nothing lost, the bar over all jobs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sbp.build import data as build_data
+from sbp.config.preflight import check_overrides
+from sbp.errors import UserError
+from sbp.run.fingerprint import fingerprint
+from sbp.sweep.progress import FOLDER_VARIABLE, BoardReporter, State, board, line, read_state
+from sbp.sweep.remaining import remaining
+from sbp.tracking.runs import read_runs
+from sbp.tracking.store import open_store
+from tests.conftest import ROOT, make_config, sbp
+
+SECTIONS = sorted(
+    p.stem for p in (ROOT / "conf/experiment").glob("*.yaml") if p.stem not in ("demo", "search", "leakage")
+)
+PARENT = "mlflow.parentRunId"
+
+
+def all_runs(output: Path):
+    client = open_store(None, output)
+    return client.search_runs([e.experiment_id for e in client.search_experiments()])
+
+
+def parents_of(output: Path):
+    return [run for run in all_runs(output) if run.data.tags.get("sweep.parent") == "true"]
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory) -> Path:
+    """The output folder of a section of three arms in parallel processes."""
+    output = tmp_path_factory.mktemp("grid")
+    done = sbp("-m", "+experiment=two_defects", *ARMS, output=output)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+ARMS = ("+arm=baseline,focus_all,random_b8", "scale=smoke", "seed=0,1")
+
+
+def test_a_section_is_a_parent_run_with_its_jobs_as_children(grid):
+    output = grid
+    (parent,) = parents_of(output)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == "two_defects / smoke"
+    runs = read_runs(open_store(None, output), "sbp")
+    assert len(runs) == 6
+    assert {run.tags[PARENT] for run in runs} == {parent.info.run_id}
+    assert {run.status for run in runs} == {"FINISHED"}
+    assert {(run.params["arm"], run.seed) for run in runs} == {
+        (arm, seed) for arm in ("baseline", "focus_all", "random_b8") for seed in (0, 1)
+    }
+    assert "two_defects / focus all, beta 8, stale_smart / seed 1" in {run.name for run in runs}
+
+
+def test_jobs_ran_in_other_processes_and_lost_no_epoch(grid):
+    runs = read_runs(open_store(None, grid), "sbp")
+    for run in runs:
+        steps = run.series("train/loss")[0]
+        assert steps.tolist() == list(range(len(steps)))
+        assert run.series("cost/baseline_epochs")[0].tolist() == steps.tolist()
+        assert np.isfinite(run.last("test/map/scratch"))
+
+
+def test_the_parent_holds_table_figure_and_description(grid):
+    client = open_store(None, grid)
+    (parent,) = parents_of(grid)
+    assert {f.path for f in client.list_artifacts(parent.info.run_id)} == {"table.csv", "comparison.png"}
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.count("FINISHED") == 6
+    assert "| focus all, beta 8, stale_smart | 1 | FINISHED |" in note
+
+
+def test_validation_comes_as_often_in_long_runs_as_in_short_ones(grid):
+    for run in read_runs(open_store(None, grid), "sbp"):
+        assert len(run.values("val/map")) <= 16
+        assert run.series("val/map")[0][-1] == run.series("train/loss")[0][-1]
+
+
+def test_the_same_sweep_again_trains_nothing(grid):
+    output = grid
+    before = {run.info.run_id for run in all_runs(output)}
+    done = sbp("-m", "+experiment=two_defects", *ARMS, output=output)
+    assert done.returncode == 0, done.stderr
+    assert {run.info.run_id for run in all_runs(output)} == before  # neither runs nor a second parent
+    assert parents_of(output)[0].info.status == "FINISHED"
+
+
+def test_a_run_that_two_sections_share_is_trained_once_and_listed_in_both(grid):
+    output = grid
+    overrides = ("-m", "+experiment=upsampling", "+arm=focus_all,balanced", "scale=smoke", "seed=0")
+    done = sbp(*overrides, output=output)
+    assert done.returncode == 0, done.stderr
+    runs = read_runs(open_store(None, output), "sbp", "tags.`section.upsampling` LIKE '%'")
+    assert {run.params["arm"] for run in runs} == {"focus_all", "balanced"}
+    (shared,) = [run for run in runs if run.params["arm"] == "focus_all"]
+    assert shared.tags["section.two_defects"] == "focus_all"
+    assert len(read_runs(open_store(None, output), "sbp")) == 7
+    (parent,) = [p for p in parents_of(output) if p.info.run_name.startswith("upsampling")]
+    assert parent.data.tags["mlflow.note.content"].count("FINISHED") == 2
+
+
+def test_other_seeds_of_a_section_join_the_same_parent(grid):
+    output = grid
+    done = sbp("-m", "+experiment=two_defects", "+arm=baseline", "scale=smoke", "seed=2", output=output)
+    assert done.returncode == 0, done.stderr
+    named = [p for p in parents_of(output) if p.info.run_name == "two_defects / smoke"]
+    children = [
+        run for run in all_runs(output) if run.data.tags.get(PARENT) in {p.info.run_id for p in named}
+    ]
+    assert len(children) >= 7
+
+
+def test_a_failing_job_does_not_stop_the_others_and_is_named_at_the_end(tmp_path):
+    done = sbp("-m", "optimizer.lr=0.001,1e30", "optimizer=sgd", "scale=smoke", output=tmp_path)
+    assert done.returncode == 1
+    assert "sbp: 1 of 2 jobs failed" in done.stderr
+    assert "the training loss is not finite" in done.stderr
+    assert "Traceback" not in done.stderr
+    runs = read_runs(open_store(None, tmp_path), "sbp")
+    assert sorted(run.status for run in runs) == ["FAILED", "FINISHED"]
+    assert parents_of(tmp_path)[0].info.status == "FAILED"
+
+
+def test_a_job_that_breaks_for_a_reason_nobody_foresaw_does_not_stop_the_others_either(tmp_path):
+    code = (
+        "import sys, sbp.build.trainer as build, sbp.train as train\n"
+        "real = build.build_loss\n"
+        "def broken(config):\n"
+        "    if config.name == 'focal': raise RuntimeError('out of luck')\n"
+        "    return real(config)\n"
+        "build.build_loss = broken\n"
+        "sys.argv = ['train', '-m', 'loss=focal,bce', 'scale=smoke']\n"
+        "train.main()\n"
+    )
+    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "sbp: 1 of 2 jobs failed" in done.stderr
+    assert "RuntimeError: out of luck (see " in done.stderr
+    (trace,) = tmp_path.glob("sweeps/*/*/*/traceback.txt")
+    assert "in broken" in trace.read_text()
+    assert [run.status for run in read_runs(open_store(None, tmp_path), "sbp")] == ["FINISHED"]
+
+
+@pytest.mark.parametrize(("gone", "code"), [(True, 143), (False, 0)])
+def test_a_worker_whose_sweep_is_gone_before_its_first_job_ends_at_once(gone, code):
+    """It would otherwise take whoever inherited it for its parent, and train on for nobody."""
+    script = (
+        "import sys, time\n"
+        "from sbp.utils import signals\n"
+        "from sbp.sweep.processes import stop_with_the_sweep\n"
+        "signals.install()\n"
+        "stop_with_the_sweep(0.1)\n"
+        "time.sleep(2)\n"
+    )
+    owner = "999999999" if gone else str(os.getpid())
+    environment = {**os.environ, "SBP_SWEEP_PID": owner}
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, timeout=60)
+    assert done.returncode == code
+    assert not gone or time.monotonic() - started < 30
+
+
+# what makes two runs the same
+
+
+def test_names_folders_and_threads_do_not_make_another_run():
+    config = make_config()
+    for override in (
+        "run_name=x",
+        "label=x",
+        "section=x",
+        "+tags.a=b",
+        "trainer.threads=2",
+        "alone=true",
+        "tracking.gallery_images=0",
+        "output_root=elsewhere",
+    ):
+        assert fingerprint(make_config(override)) == fingerprint(config), override
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "optimizer.lr=0.01", "beta=b2", "staleness=stale", "budget.compute=4", "loss=focal"],
+)
+def test_whatever_changes_a_result_makes_another_run(override):
+    assert fingerprint(make_config(override)) != fingerprint(make_config())
+
+
+def test_changed_images_or_splits_make_another_run_and_copied_ones_do_not(tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(9):
+        for folder in ("images", "masks/x"):
+            path = tmp_path / "a" / folder / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), rng.integers(0, 2, (8, 8), dtype=np.uint8) * 255)
+
+    def of(folder: str, *overrides: str) -> str:
+        build_data._contents.clear()  # they are looked up once per process
+        where = [f"data.root={tmp_path / folder}", f"output_root={tmp_path / 'out'}"]
+        return fingerprint(make_config("data=masks", "data.defects=[x]", *where, *overrides))
+
+    before = of("a")
+    assert of("a") == before
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)  # with other times
+    assert of("b") == before
+    split = tmp_path / "own.csv"
+    assert of("b", f"data.split_file={split}") == before  # the same split, kept elsewhere
+    rows = split.read_text()
+    split.write_text(rows.replace("val", "?").replace("test", "val").replace("?", "test"))
+    assert of("b", f"data.split_file={split}") != before
+    pixels = cv2.imread(str(tmp_path / "b" / "images" / "3.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(tmp_path / "b" / "images" / "3.png"), 255 - pixels)
+    assert of("b") != before
+
+
+def test_remaining_jobs_count_a_shared_run_once_and_respect_the_machine_alone():
+    plain, alone = (make_config("tracking=none", f"alone={flag}") for flag in ("false", "true"))
+    assert len(remaining([plain, plain])) == 1
+    assert len(remaining([alone, plain])) == 1  # the run that had the machine to itself serves both
+    assert len(remaining([plain, alone])) == 2
+
+
+# the grid as configured
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("scale", ["smoke", "cpu"])
+def test_every_job_of_every_section_composes(section, scale):
+    plan = check_overrides(["-m", f"+experiment={section}", f"scale={scale}", "seed=0,1"])
+    assert plan.sweep
+    assert plan.complete
+    assert all(job.config.section == section for job in plan.jobs)
+    labels = {(job.config.label, job.config.seed) for job in plan.jobs}
+    assert len(labels) == len(plan.jobs)  # names tell the arms apart
+    assert len({fingerprint(job.config) for job in plan.jobs}) == len(plan.jobs)
+    threads = {job.config.trainer.threads for job in plan.jobs}
+    assert threads == ({None} if section == "efficiency" else {1})
+
+
+def test_an_arm_is_the_same_run_in_every_section():
+    known: dict[str, str] = {}
+    for section in SECTIONS:
+        for job in check_overrides(["-m", f"+experiment={section}", "scale=smoke"]).jobs:
+            assert known.setdefault(job.config.label or "", fingerprint(job.config)) == fingerprint(
+                job.config
+            )
+    assert len(known) >= 20
+
+
+def test_an_experiment_without_m_is_a_sweep_too():
+    plan = check_overrides(["+experiment=selectivity", "scale=smoke"])
+    assert plan.sweep
+    assert len(plan.jobs) == 8
+
+
+def test_every_comparison_holds_the_controls():
+    for section in set(SECTIONS) - {"preliminary_study", "gradient_similarity"}:
+        jobs = check_overrides(["-m", f"+experiment={section}", "scale=smoke"]).jobs
+        names = {job.config.selection.name for job in jobs}
+        assert {"none", "random", "balanced"} <= names, section
+        assert len({job.config.budget.compute for job in jobs}) == 1
+
+
+def test_a_wrong_arm_is_one_line_before_anything_starts():
+    with pytest.raises(UserError, match=r"arm=focus_al: must be one of .* \(did you mean focus_all\?\)"):
+        check_overrides(["-m", "+experiment=two_defects", "+arm=baseline,focus_al"])
+
+
+# the bar
+
+
+def test_the_board_counts_jobs_and_names_what_runs(tmp_path):
+    first, second = BoardReporter(tmp_path, "first", 0), BoardReporter(tmp_path, "second", 0)
+    first.advance(8, 0.5)
+    second.close()
+    state = read_state(tmp_path)
+    assert state == State(1, [("first", 0.5)])
+    text = line(state, 3, elapsed_s=30)
+    assert "1/3 jobs" in text
+    assert "first 50%" in text
+    assert "0:30 left" in text  # half of the work took 30 s
+
+
+def test_a_job_whose_process_is_gone_counts_as_ended(tmp_path):
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
+    entry = {"name": "lost", "used": 0.3, "state": "running", "pid": int(gone.stdout)}
+    (tmp_path / "lost.json").write_text(json.dumps(entry))
+    assert read_state(tmp_path) == State(1, [])
+
+
+def test_a_board_inside_another_draws_nothing_of_its_own():
+    with board(2, interval_s=60):
+        outer = os.environ[FOLDER_VARIABLE]
+        with board(5):
+            assert os.environ[FOLDER_VARIABLE] == outer
+        assert os.environ[FOLDER_VARIABLE] == outer
+    assert FOLDER_VARIABLE not in os.environ
+    assert not Path(outer).exists()
+
+
+# eight writers
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from sbp.tracking.store import artifact_location, open_store
+from sbp.tracking.sender import Delivery
+from sbp.tracking.outbox import Journal
+from sbp.tracking.outbox_tracker import JournalTracker
+output, number = sys.argv[1], int(sys.argv[2])
+folder = Path(output, f"run{number}")
+folder.mkdir()
+tracker = JournalTracker(Journal(folder))
+tracker.begin("sbp", artifact_location(output), f"writer {number}", {"n": number})
+tracker.log_params({f"key{i}": number for i in range(150)})
+for step in range(25):
+    tracker.log_metrics({f"metric{i}": number + step + i for i in range(40)}, step)
+tracker.status("FINISHED")
+tracker.commit()
+Delivery(folder, lambda: open_store(None, output)).send(tracker.journal.committed)
+"""
+
+
+def test_eight_processes_write_to_a_fresh_store_at_once_and_lose_nothing(tmp_path):
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), str(n)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        for n in range(8)
+    ]
+    errors = [writer.communicate(timeout=240)[1] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 8, errors
+    assert "locked" not in "".join(errors)
+    runs = read_runs(open_store(None, tmp_path), "sbp")
+    assert sorted(run.name for run in runs) == [f"writer {n}" for n in range(8)]
+    for run in runs:
+        number = int(run.tags["n"])
+        assert run.status == "FINISHED"
+        assert len(run.params) == 150
+        for i in (0, 17, 39):
+            steps, values = run.series(f"metric{i}")
+            assert steps.tolist() == list(range(25))
+            assert values.tolist() == [number + step + i for step in range(25)]
