@@ -12,6 +12,8 @@ from sbp.build import trainer as build
 from sbp.build.data import open_cached
 from sbp.build.tiles import images_at_once, tiled, whole_images
 from sbp.config import Config, register_schemas, validated
+from sbp.config.data import DATA_SCHEMAS
+from sbp.config.schemas import OPEN_GROUPS, schema
 from sbp.data.dataset import Split
 from sbp.data.disk.decode import SUFFIXES, read_image
 from sbp.data.disk.resize import Fitting
@@ -26,14 +28,11 @@ def config_of(checkpoint: Checkpoint) -> Config:
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    from sbp.config import SCHEMAS
-
     register_schemas()
     root = OmegaConf.create(ConfigStore.instance().load("root_schema.yaml").node)
-    for group, schemas in SCHEMAS.items():
-        schema = schemas.get(checkpoint.config[group]["name"])
-        if schema is not None:
-            root[group] = OmegaConf.structured(schema)
+    for group in OPEN_GROUPS:
+        root[group] = OmegaConf.structured(schema(group, checkpoint.config[group]["name"]))
+    root.data = OmegaConf.structured(DATA_SCHEMAS[checkpoint.config["data"]["name"]])
     return validated(OmegaConf.merge(root, OmegaConf.create(checkpoint.config)))  # type: ignore[arg-type]
 
 
@@ -41,8 +40,9 @@ def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, 
     """Model of whole images in eval mode, its input pipeline, the checkpoint and its config."""
     checkpoint = load_checkpoint(path, device)
     config = config_of(checkpoint)
-    config.model.encoder_weights = None  # they come with the checkpoint
-    model = build.build_model(config.model, config.data.channels, len(checkpoint.defects))
+    if hasattr(config.model, "encoder_weights"):
+        config.model.encoder_weights = None  # they come with the checkpoint
+    model = build.build_model(config, len(checkpoint.defects))
     model.load_state_dict(checkpoint.weights)
     compute = Compute(device, config.trainer.channels_last, checkpoint.mean, checkpoint.std)
     return whole_images(config, compute.place(model), compute).eval(), compute, checkpoint, config

@@ -21,6 +21,7 @@ from sbp.config import Config, register_schemas, validated
 from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
 from sbp.config.quoting import quoted
+from sbp.config.renamed import without_plus
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
@@ -79,10 +80,8 @@ def job(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         cfg.run_dir = str(folder)
-        if cfg.repeat is None:
-            cfg.repeat = not in_sweep() and not cfg.resume
-        if cfg.resume is None:
-            cfg.resume = in_sweep()
+        if cfg.if_exists == "auto":
+            cfg.if_exists = "resume" if in_sweep() else "retrain"
         OmegaConf.resolve(cfg)
         from sbp.run.execute import run
 
@@ -129,7 +128,7 @@ def start(arguments: Sequence[str]) -> list[str]:
     """Hand a checked command line to Hydra; returns the lines of a sweep's jobs that failed."""
     failed_jobs.clear()
     before = sys.argv
-    sys.argv = [before[0], *quoted(arguments)]
+    sys.argv = [before[0], *quoted(without_plus(arguments)[0])]
     try:
         job()
     finally:
@@ -147,6 +146,8 @@ def main() -> None:
 
 
 def _main() -> None:
+    for note in without_plus(sys.argv[1:])[1]:
+        print(f"sbp: {note}", file=sys.stderr)
     try:
         plan = check_overrides(sys.argv[1:])
         jobs = len(remaining(j.config for j in plan.jobs)) if plan.sweep and plan.complete else 0

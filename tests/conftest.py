@@ -70,7 +70,7 @@ def make_trainer(data: DataSet, *overrides: str) -> Trainer:
     """A trainer on `data`, freshly seeded."""
     config = make_config("model.encoder_depth=3", "model.decoder_channels=[16,8,8]", *overrides)
     build.seed_everything(config.seed)
-    model = build.build_model(config.model, config.data.channels, len(data.defects))
+    model = build.build_model(config, len(data.defects))
     return build.build_trainer(config, model, data, Progress())
 
 

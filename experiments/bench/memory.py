@@ -40,7 +40,7 @@ class Noise:
 def main(images: int) -> None:
     """Score everything, then train on a draw, for two epochs of a few batches each."""
     config = config_with("beta.value=15", "selection.warmup_epochs=0", "evaluation.every=1000000")
-    model = build.build_model(config.model, 1, 2)
+    model = build.build_model(config, 2)
     with tempfile.TemporaryDirectory() as folder:
         data = open_data(Noise(images), folder)
         trainer = build.build_trainer(config, model, data, Progress())

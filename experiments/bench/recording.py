@@ -53,7 +53,7 @@ def measure(epochs: int, *overrides: str) -> tuple[float, float, float, float]:
         config.output_root, config.run_dir = folder, f"{folder}/run"
         Path(config.run_dir).mkdir()
         build.seed_everything(0)
-        model = build.build_model(config.model, 1, 2)
+        model = build.build_model(config, 2)
         trainer = build.build_trainer(config, model, data, Progress())
         tracking, saving, sending = Meter(), Meter(), Meter(time.thread_time)
         sending.around(MlflowRun, "send")

@@ -16,7 +16,7 @@ def main(images: int) -> None:
     everything = np.arange(images)
     with PeakMemory() as memory:
         book = ScoreBook(images, 2)
-        sampler = SelectiveSampler(book, Selective(8.0, [0, 1]), Periodic(), seed=0)
+        sampler = SelectiveSampler(book, Selective(), Periodic(), seed=0, focus=[0, 1])
         started = time.perf_counter()
         sampler.record_scores(everything, scores, 1)
         updated = time.perf_counter()

@@ -38,5 +38,5 @@ def trainer_with(*overrides: str, images: int = IMAGES) -> Trainer:
 def trainer_of(config: Config) -> Trainer:
     """The config's trainer."""
     build.seed_everything(config.seed)
-    model = build.build_model(config.model, config.data.channels, len(config.data.defects))
+    model = build.build_model(config, len(config.data.defects))
     return build.build_trainer(config, model, open_cached(config), Progress())

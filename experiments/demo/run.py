@@ -23,7 +23,7 @@ COLUMNS = ("run", "epochs", "compute", "training", "kept", "val mAP", "test mAP"
 def main() -> None:
     """Run the sweep of conf/experiment/demo.yaml and compare its runs; extra arguments are overrides."""
     started, demo = time.monotonic(), uuid.uuid4().hex[:8]
-    command = [sys.executable, "-m", "sbp.train", "+experiment=demo", f"+tags.demo={demo}", *sys.argv[1:]]
+    command = [sys.executable, "-m", "sbp.train", "experiment=demo", f"+tags.demo={demo}", *sys.argv[1:]]
     subprocess.run(command, check=True)
     runs = read_runs(open_store(None, output_root()), "sbp", f"tags.demo = '{demo}'")
     tests = {run.run_id: evaluate_split(run.folder / "last.pt", "test") for run in runs}

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options = parser.parse_intermixed_args()
-    command = ["-m", "+experiment=leakage", f"data.root={options.root}", f"seed={options.seeds}"]
+    command = ["-m", "experiment=leakage", f"data.root={options.root}", f"seed={options.seeds}"]
     try:
         plan = check_overrides([*command, *options.overrides])
     except UserError as error:

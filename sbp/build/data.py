@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sbp import config as c
+from sbp.config.data import DATA_SCHEMAS, InspectionData
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.disk.listing import Listing
 from sbp.data.disk.source import ListedSource, Reading, Splitting
@@ -19,7 +20,7 @@ log = logging.getLogger("sbp")
 
 def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
     """The data set's source; it checks what can be checked without reading images."""
-    if isinstance(config, c.InspectionData):
+    if isinstance(config, InspectionData):
         from sbp.data.synthetic import InspectionSource
 
         known = {"name", "channels", "compute", "defects", "common", "rare"}
@@ -29,7 +30,7 @@ def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
         return ListedSource(
             config.name, build_listing(config), reading(config), splitting(config, output_root), memory
         )
-    raise UserError(f"data.name={config.name}: must be one of {', '.join(c.SCHEMAS['data'])}")
+    raise UserError(f"data.name={config.name}: must be one of {', '.join(DATA_SCHEMAS)}")
 
 
 def build_listing(config: c.DiskData) -> Listing:

@@ -1,17 +1,16 @@
 """The bridge from config to objects: one function per part, plain values in, ready objects out."""
 
 import logging
-import math
 import random
 from collections.abc import Sequence
 
 import numpy as np
-import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
 from sbp import config as c
 from sbp.build.tiles import image_cost, images_at_once, training_tiles, whole_images
+from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
@@ -19,26 +18,16 @@ from sbp.engine.budget import Budget, Ledger
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator
 from sbp.engine.gradients import GradientProbe
-from sbp.engine.losses import Bce, DiceBce, Focal, SegmentationLoss
+from sbp.engine.losses import SegmentationLoss
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Schedule, Trainer
 from sbp.errors import UserError
 from sbp.selection import (
-    AGGREGATIONS,
     Aggregation,
-    Balanced,
-    Everything,
     Max,
     Mean,
-    PerDefect,
-    Periodic,
-    Policy,
-    Random,
-    Reuse,
     ScoreBook,
-    Selective,
     SelectiveSampler,
-    Staleness,
     beta_for_kept_fraction,
     candidate_list,
     defect_indices,
@@ -55,41 +44,10 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def build_model(config: c.ModelConfig, channels: int, num_defects: int) -> nn.Module:
-    """A segmentation_models_pytorch model with one logit map per defect.
-
-    Raises UserError for an unknown encoder or an argument that the architecture does not take.
-    """
-    arguments = dict(config.extra)
-    if config.decoder_channels is not None:
-        arguments["decoder_channels"] = tuple(config.decoder_channels)
-    try:
-        model = smp.create_model(
-            config.architecture,
-            encoder_name=config.encoder,
-            encoder_weights=config.encoder_weights,
-            encoder_depth=config.encoder_depth,
-            in_channels=channels,
-            classes=num_defects,
-            **arguments,
-        )
-    except (KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"model.architecture={config.architecture} model.encoder={config.encoder} "
-            f"model.encoder_weights={config.encoder_weights}: {reason}"
-        ) from None
-    _expect_few_defects(model)
-    return model
-
-
-def _expect_few_defects(model: nn.Module, share: float = 0.01) -> None:
-    """Start from the belief that a pixel is defective with probability `share` (Lin et al., arXiv:1708.02002,
-    section 3.3): from scratch, the first steps are otherwise spent on learning that most pixels are not."""
-    head = model.get_submodule("segmentation_head")
-    heads = [m for m in head.modules() if isinstance(m, nn.Conv2d)]
-    if heads and heads[-1].bias is not None:
-        nn.init.constant_(heads[-1].bias, math.log(share / (1 - share)))
+def build_model(config: c.Config, num_defects: int) -> nn.Module:
+    """The network, with one logit map per defect. Raises UserError for what it cannot be built from."""
+    with in_group("model"):
+        return make("model", config.model).build(config.data.channels, num_defects)
 
 
 def check_defects(focus: list[str], data: DataSet) -> None:
@@ -104,49 +62,21 @@ def check_defects(focus: list[str], data: DataSet) -> None:
                 log.warning("%s: no image in %s holds it, it is not measured there", name, split)
 
 
-def build_loss(config: c.LossConfig) -> SegmentationLoss:
-    """The training loss."""
-    if isinstance(config, c.FocalLossConfig):
-        return Focal(config.gamma, config.alpha)
-    if isinstance(config, c.DiceBceLossConfig):
-        return DiceBce(config.dice_weight)
-    return Bce()
-
-
-def build_aggregations(config: c.AggregationConfig) -> list[Aggregation]:
-    """The selection's own scheme first, then max and mean, which every histogram records."""
-    arguments = {key: value for key, value in vars(config).items() if key != "name"}
-    chosen = AGGREGATIONS[config.name](**arguments)
+def build_aggregations(config: c.Config) -> list[Aggregation]:
+    """The selection's own scheme first, then max and mean, which every histogram records. A scheme that moves
+    the image stands alone: the others would be recorded for images that they never saw."""
+    chosen: Aggregation = make("aggregation", config.aggregation)
+    if chosen.moves_image:
+        return [chosen]
     return [chosen, *(other for other in (Max(), Mean()) if other.name != chosen.name)]
 
 
-def resolve_beta(config: c.BetaConfig, labels: np.ndarray, focus: list[int]) -> float:
+def resolve_beta(config: c.Config, labels: np.ndarray, focus: list[int]) -> float:
     """beta.value, or for auto the beta that keeps `margin` times the share of focused images."""
-    if config.value is not None:
-        return config.value
+    if config.beta.value is not None:
+        return config.beta.value
     share = float(labels[:, focus].any(axis=1).mean())
-    return beta_for_kept_fraction(min(1.0, max(config.margin * share, 1.0 / len(labels))))
-
-
-def build_policy(config: c.SelectionConfig, beta: float, focus: list[int], labels: np.ndarray) -> Policy:
-    """What an epoch keeps."""
-    if isinstance(config, c.RandomSelection):
-        return Random(beta if config.fraction is None else None, config.fraction)
-    if isinstance(config, c.BalancedSelection):
-        return Balanced(np.any(labels, axis=1), config.healthy_ratio)
-    policies = {"none": Everything, "selective": Selective, "per_defect": PerDefect}
-    if config.name not in policies:
-        raise UserError(
-            f"selection.name={config.name}: must be none, selective, per_defect, random, balanced"
-        )
-    return Everything() if config.name == "none" else policies[config.name](beta, focus)
-
-
-def build_staleness(config: c.StalenessConfig) -> Staleness:
-    """When images are scored."""
-    if isinstance(config, c.ReuseStaleness):
-        return Reuse(config.refresh_fraction)
-    return Periodic(config.every, only_seen=config.name in ("smart", "stale_smart"))
+    return beta_for_kept_fraction(min(1.0, max(config.beta.margin * share, 1.0 / len(labels))))
 
 
 def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> SelectiveSampler:
@@ -155,28 +85,17 @@ def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> 
     focus = defect_indices(data.defects, config.defects.focus)
     rare = defect_indices(data.defects, config.data.rare)
     factor = 1.0 if config.upsampling.name == "none" else config.upsampling.factor
-    beta = resolve_beta(config.beta, labels, focus)
     return SelectiveSampler(
         ScoreBook(len(data.train), len(data.defects), schemes),
-        build_policy(config.selection, beta, focus, labels),
-        build_staleness(config.staleness),
+        make("selection", config.selection),
+        make("staleness", config.staleness),
         seed=config.seed,
         candidates=candidate_list(labels, rare, factor),
         warmup_epochs=config.selection.warmup_epochs,
+        beta=resolve_beta(config, labels, focus),
+        focus=focus,
+        labels=labels,
     )
-
-
-def build_optimizer(config: c.OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """SGD or AdamW over all parameters."""
-    if isinstance(config, c.SgdConfig):
-        return torch.optim.SGD(
-            model.parameters(),
-            config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            nesterov=config.nesterov and config.momentum > 0,
-        )
-    return torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
 
 
 def build_evaluator(
@@ -185,7 +104,7 @@ def build_evaluator(
     """How splits are measured. shape: height and width of the data set's images."""
     return Evaluator(
         defects,
-        build_loss(config.loss),
+        make("loss", config.loss),
         compute,
         images_at_once(config, config.evaluation.batch_size, shape),
         config.trainer.precision,
@@ -202,7 +121,7 @@ def build_probe(
     settings = config.gradients
     if settings.every == 0:
         return None
-    chosen = build_aggregations(config.aggregation)[0]
+    chosen = build_aggregations(config)[0]
     return GradientProbe(
         model,
         loss,
@@ -222,11 +141,11 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
     compute = Compute(config.trainer.device, config.trainer.channels_last, data.mean, data.std)
     model = compute.place(model)
     whole = whole_images(config, model, compute)
-    loss = build_loss(config.loss)
+    loss = make("loss", config.loss)
     scorer = Scorer(
         whole,
         loss,
-        build_aggregations(config.aggregation),
+        build_aggregations(config),
         compute,
         images_at_once(config, config.scoring.batch_size, data.train.image_shape),
         config.scoring.precision,
@@ -238,7 +157,7 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
     return Trainer(
         model=model,
         loss=loss,
-        optimizer=build_optimizer(config.optimizer, model),
+        optimizer=make("optimizer", config.optimizer).build(model.parameters()),
         data=data,
         loader=TrainLoader(
             data.train, augmentation, trainer.batch_size, trainer.workers, training_tiles(config, data)

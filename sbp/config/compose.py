@@ -4,29 +4,46 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sbp.config.options import SCHEMAS
+from sbp.config.data import DATA_SCHEMAS
 from sbp.config.root import Config
+from sbp.config.schemas import all_options, schema
 from sbp.errors import UserError
+from sbp.plugins.discovery import plugin_folders
 
 
 def register_schemas() -> None:
-    """Tell Hydra about the root schema and the options' schemas; safe to call more than once."""
+    """Load plugins, and tell Hydra about the root schema, the options' schemas and the plugins' config files;
+    safe to call more than once. The schemas live in a group of their own, so that `glob(*)` in a sweep sees
+    options only. Raises UserError for a plugin that cannot be used."""
     store = ConfigStore.instance()
     store.store(name="root_schema", node=Config)
-    for group, schemas in SCHEMAS.items():
-        for name, schema in schemas.items():
-            store.store(group=f"schema/{group}", name=name, node=schema)
+    for group, name in all_options():
+        store.store(group=f"schema/{group}", name=name, node=schema(group, name))
+    for name, node in DATA_SCHEMAS.items():
+        store.store(group="schema/data", name=name, node=node)
+    Plugins.instance().register(PluginSearchPath)
+
+
+class PluginSearchPath(SearchPathPlugin):
+    """Lets Hydra find the conf/ folders of plugins, after the project's own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in plugin_folders("conf"):
+            search_path.append(provider="sbp.plugins", path=str(folder))
 
 
 def validated(cfg: DictConfig) -> Config:
     """The composed config as objects, all ranges checked; raises UserError with one line otherwise."""
     try:
         config = OmegaConf.to_object(cfg)
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, ValueError) as error:  # ValueError: of a range check
         raise UserError(" ".join(str(error).split())) from None
     if not isinstance(config, Config):
         raise UserError("the config does not follow the root schema; config.yaml must list root_schema first")

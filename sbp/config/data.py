@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from sbp.config.checks import at_least, fraction, one_of, require
 from sbp.errors import UserError
+from sbp.plugins.checks import at_least, fraction, one_of, require
 
 TAKEN = ("healthy", "several")
 """What metrics call images without a defect, and with more than one."""
@@ -16,20 +16,20 @@ _NAME = re.compile(r"\w([\w .-]*\w)?")
 @dataclass
 class ScaleConfig:
     """How large an experiment is: side of the images in pixels and compute in baseline epochs, for
-    synthetic images and for real ones (photo_)."""
+    synthetic images and for real ones (real_)."""
 
     name: str = MISSING
     image_size: int = MISSING
-    photo_size: int = MISSING
+    real_image_size: int = MISSING
     train_images: int = MISSING
     val_images: int = MISSING
     test_images: int = MISSING
     batch_size: int = MISSING
     compute: float = MISSING
-    photo_compute: float = MISSING
+    real_compute: float = MISSING
 
     def __post_init__(self) -> None:
-        at_least(8, scale__image_size=self.image_size, scale__photo_size=self.photo_size)
+        at_least(8, scale__image_size=self.image_size, scale__real_image_size=self.real_image_size)
         at_least(1, scale__batch_size=self.batch_size)
 
 
@@ -213,3 +213,18 @@ class DefectsConfig:
     """Which defects the selection focuses on; the model always predicts all of the data set's."""
 
     focus: list[str] = MISSING
+
+
+DATA_SCHEMAS: dict[str, type] = {
+    "inspection": InspectionData,
+    "masks": MasksData,
+    "coco": CocoData,
+    "table": TableData,
+    "magnetic_tile": MagneticTileData,
+    "severstal": DiskData,
+    "kolektor_sdd": DiskData,
+    "kolektor_sdd2": DiskData,
+    "dagm": DiskData,
+    "mvtec_ad": CategoryData,
+    "visa": CategoryData,
+}

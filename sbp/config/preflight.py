@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sbp.config import Config, validated
 from sbp.config.paths import conf_dir, output_root
 from sbp.config.quoting import QUOTES, expect_readable, quoted
+from sbp.config.renamed import OVERLAYS, expect_present_names, without_plus
 from sbp.errors import UserError
 
 MAX_JOBS = 500
@@ -34,7 +35,7 @@ FOLDERS = ("output_root", "hydra.run.dir", "hydra.sweep.dir")
 
 @dataclass(frozen=True)
 class Job:
-    """One job of the command line: its overrides and its config. alone: see Config."""
+    """One job of the command line: its overrides and its config."""
 
     overrides: list[str]
     config: Config
@@ -56,7 +57,8 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
     arguments: the command line without the program's name. Hydra's own flags other than -m end the check:
     they ask for help or another config.
     """
-    overrides = [a for a in quoted(arguments) if a not in ("-m", "--multirun")]
+    overrides = [a for a in quoted(without_plus(arguments)[0]) if a not in ("-m", "--multirun")]
+    expect_present_names(overrides)
     if any(a.startswith("-") for a in overrides):
         return Plan([], False, False)
     with initialize_config_dir(conf_dir(), version_base="1.3"):
@@ -113,7 +115,7 @@ def _why_not_writable(folder: Path) -> str:
 def _experiment_sweep(parsed: list[Override]) -> tuple[list[str], bool]:
     """What an experiment file sweeps by itself, as overrides, and whether it is a sweep without -m."""
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-    if not any(line.lstrip("+").startswith("experiment=") for line in fixed):
+    if not any(line.startswith("experiment=") for line in fixed):
         return [], False
     try:
         hydra_config = compose("config", overrides=fixed, return_hydra_config=True).hydra
@@ -121,6 +123,10 @@ def _experiment_sweep(parsed: list[Override]) -> tuple[list[str], bool]:
         return [], False
     params = OmegaConf.select(hydra_config, "sweeper.params") or {}
     sweep = str(OmegaConf.select(hydra_config, "mode") or "").endswith("MULTIRUN")
+    for key in params:
+        if str(key).lstrip("+") in OVERLAYS and str(key).startswith("+"):
+            name = next(line for line in fixed if line.startswith("experiment="))
+            raise UserError(f"{name}: hydra.sweeper.params: {key} is called {key[1:]} now")
     return [f"{key}={value}" for key, value in params.items()], sweep
 
 

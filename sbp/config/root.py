@@ -1,13 +1,15 @@
 """The root schema: one run, and what must fit together in it."""
 
+import posixpath
+import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
-from sbp.config.checks import at_least, one_of, recordable, require
-from sbp.config.data import DataConfig, DefectsConfig, DiskData, ScaleConfig
-from sbp.config.options import OPTIONS, SCHEMAS
+from sbp.config.data import DATA_SCHEMAS, DataConfig, DefectsConfig, DiskData, ScaleConfig
 from sbp.config.run import BudgetConfig, EvaluationConfig, GradientsConfig, ScoringConfig, TrackingConfig
+from sbp.config.schemas import OPEN_GROUPS, in_group, make, names, own_keys, schema
 from sbp.config.selection import (
     AggregationConfig,
     BetaConfig,
@@ -24,22 +26,28 @@ from sbp.config.training import (
     TrainerConfig,
 )
 from sbp.errors import UserError
+from sbp.plugins.checks import at_least, one_of, require
+
+IF_EXISTS = {
+    "auto": "resume in a sweep, retrain else",
+    "reuse": "take a finished run from MLflow; train an interrupted one anew",
+    "resume": "take a finished run from MLflow; resume an interrupted one in its folder and MLflow run",
+    "retrain": "train anew, whatever is there",
+}
 
 
 @dataclass
 class Config:
-    """The root: one run. section, label: the experiment it belongs to and what it is called there. alone:
-    nothing else runs on the machine, so that its seconds may be compared. repeat: train although a run of
-    the same config and code has finished; None: only outside sweeps, without resume. resume: go on where an
-    interrupted run of the same config and code stopped; None: in sweeps only."""
+    """The root: one run. section, label: the experiment it belongs to and what it is called there. exclusive:
+    nothing else runs on the machine, so that its seconds may be compared. if_exists: what to do where a run
+    of the same config and code is there, see IF_EXISTS."""
 
     seed: int = MISSING
     run_name: str | None = None
     section: str | None = None
     label: str | None = None
-    alone: bool = False
-    repeat: bool | None = None
-    resume: bool | None = None
+    exclusive: bool = False
+    if_exists: str = "auto"
     tags: dict[str, str] = field(default_factory=dict)
     output_root: str = MISSING
     run_dir: str = MISSING
@@ -72,53 +80,55 @@ class Config:
         require(len(self.defects.focus) > 0, "defects.focus", self.defects.focus, "at least one defect")
         for name in self.defects.focus:
             one_of("defects.focus", name, self.data.defects)
-        for group, options in OPTIONS.items():
-            chosen = getattr(self, group)
-            one_of(f"{group}.name", chosen.name, options)
-            expected = SCHEMAS.get(group, {}).get(chosen.name)
-            if expected is not None and not isinstance(chosen, expected):
-                raise UserError(
-                    f"{group}.name={chosen.name}: choose the option itself, {group}={chosen.name}"
-                )
-        self._check_image_size()
-        self._check_tiles()
-        if self.aggregation.name == "shift" and self.staleness.name == "reuse":
-            raise UserError(
-                "aggregation=shift staleness=reuse: shift scores a moved image, which the training step does "
-                "not see; choose another aggregation or another staleness"
-            )
+        one_of("if_exists", self.if_exists, tuple(IF_EXISTS))
+        one_of("data.name", self.data.name, tuple(DATA_SCHEMAS))
+        if not isinstance(self.data, DATA_SCHEMAS[self.data.name]):
+            raise UserError(f"data.name={self.data.name}: choose the option itself, data={self.data.name}")
+        parts = {group: self._made(group) for group in OPEN_GROUPS}
+        self._check_image_size(parts["model"].stride, parts["aggregation"])
+        self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)
 
-    def _check_tiles(self) -> None:
-        if not isinstance(self.data, DiskData) or self.data.fit != "tile":
-            return
-        if self.staleness.name == "reuse":
+    def _made(self, group: str) -> Any:
+        """The group's object; making it checks its values."""
+        chosen = getattr(self, group)
+        one_of(f"{group}.name", chosen.name, names(group))
+        if not isinstance(chosen, schema(group, chosen.name)) and own_keys(group, chosen.name):
+            raise UserError(f"{group}.name={chosen.name}: choose the option itself, {group}={chosen.name}")
+        return make(group, chosen)
+
+    def _check_write_back(self, writes_back: bool, moves_image: bool) -> None:
+        tiled = isinstance(self.data, DiskData) and self.data.fit == "tile"
+        if writes_back and moves_image:
+            name = self.aggregation.name
             raise UserError(
-                "data.fit=tile staleness=reuse: a training step sees tiles, not whole images; choose another "
-                "staleness"
+                f"aggregation={name} staleness={self.staleness.name}: {name} scores a moved image, which the "
+                "training step does not see; choose another aggregation or another staleness"
             )
-        if self.gradients.every:
+        if writes_back and tiled:
+            raise UserError(
+                f"data.fit=tile staleness={self.staleness.name}: a training step sees tiles, not whole "
+                "images; choose another staleness"
+            )
+        if tiled and self.gradients.every:
             raise UserError(
                 f"data.fit=tile gradients.every={self.gradients.every}: the probe wants whole images; "
                 "must be 0, or choose data.fit=pad"
             )
 
-    def _check_image_size(self) -> None:
-        size, stride = self.data.image_size, 2**self.model.encoder_depth
-        scored = size * self.scoring.scale_factor
-        for key, pixels in (("data.image_size", size), ("data.image_size * scoring.scale_factor", scored)):
-            require(
-                pixels % stride == 0,
-                key,
-                f"{pixels:g}",
-                f"a multiple of {stride} (2 ** model.encoder_depth)",
-            )
-        k = getattr(self.aggregation, "k", None)
-        _at_most_pixels = int(scored * scored)
-        require(
-            k is None or k <= _at_most_pixels,
-            "aggregation.k",
-            k,
-            f"at most the image's {_at_most_pixels} pixels",
-        )
-        shift = getattr(self.aggregation, "max_shift", 0)
-        require(shift < size, "aggregation.max_shift", shift, f"below the image's side of {size} pixels")
+    def _check_image_size(self, stride: int, aggregation: Any) -> None:
+        size, scale = self.data.image_size, self.scoring.scale_factor
+        for key, pixels in (
+            ("data.image_size", size),
+            ("data.image_size * scoring.scale_factor", size * scale),
+        ):
+            require(pixels % stride == 0, key, f"{pixels:g}", f"a multiple of {stride}, the model's stride")
+        with in_group("aggregation"):
+            aggregation.check_size(size, size, scale)
+
+
+def recordable(key: str, name: str) -> None:
+    """Check that MLflow takes `name` as the key of a tag."""
+    fits = re.fullmatch(r"[\w./ :-]{1,200}", name) and posixpath.normpath(name) == name
+    shown = name if len(name) < 100 else name[:97] + "..."
+    allowed = "a name of at most 200 letters, digits and _ - . : / or spaces, without //, ./ or ../"
+    require(bool(fits) and not name.startswith(("/", ".")), key, shown, allowed)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from sbp.config.checks import at_least, one_of, require
 from sbp.errors import UserError
+from sbp.plugins.checks import at_least, one_of, require
 
 
 @dataclass

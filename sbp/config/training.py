@@ -1,53 +1,19 @@
 """Schemas of what is trained and how: model, loss, optimizer, scheduler, augmentation, trainer."""
 
-import math
 import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
-from sbp.config.checks import at_least, fraction, one_of, require
-
-ARCHITECTURES = [
-    "unet",
-    "unetplusplus",
-    "manet",
-    "linknet",
-    "fpn",
-    "pspnet",
-    "deeplabv3",
-    "deeplabv3plus",
-    "pan",
-    "upernet",
-    "segformer",
-    "dpt",
-]
+from sbp.plugins.checks import at_least, fraction, one_of, require
 
 
 @dataclass
 class ModelConfig:
-    """A segmentation_models_pytorch model. extra: further arguments of the architecture's constructor."""
+    """The network; see sbp.engine.models."""
 
-    architecture: str = MISSING
-    encoder: str = MISSING
-    encoder_depth: int = 5
-    encoder_weights: str | None = None
-    decoder_channels: list[int] | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        one_of("model.architecture", self.architecture, ARCHITECTURES)
-        require(3 <= self.encoder_depth <= 5, "model.encoder_depth", self.encoder_depth, "3, 4 or 5")
-        for channels in self.decoder_channels or ():
-            require(1 <= channels <= 8192, "model.decoder_channels", channels, "between 1 and 8192")
-        if self.decoder_channels is not None and self.architecture.startswith("unet"):
-            require(
-                len(self.decoder_channels) == self.encoder_depth,
-                "model.decoder_channels",
-                self.decoder_channels,
-                f"one number for each of the model.encoder_depth={self.encoder_depth} stages",
-            )
+    name: str = MISSING
 
 
 @dataclass
@@ -58,57 +24,15 @@ class LossConfig:
 
 
 @dataclass
-class FocalLossConfig(LossConfig):
-    """gamma: focusing exponent; alpha: weight of defect pixels against background, null for none."""
-
-    gamma: float = 2.0
-    alpha: float | None = None
-
-    def __post_init__(self) -> None:
-        at_least(0, loss__gamma=self.gamma)
-        fraction(loss__alpha=self.alpha)
-
-
-@dataclass
-class DiceBceLossConfig(LossConfig):
-    """dice_weight: share of the Dice term in [0, 1]; the rest is binary cross-entropy."""
-
-    dice_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        fraction(loss__dice_weight=self.dice_weight)
-
-
-@dataclass
 class OptimizerConfig:
-    """lr: peak learning rate. clip_norm: largest gradient norm, null for none."""
+    """The optimizer; see sbp.engine.optimizers. clip_norm: largest gradient norm, null for none."""
 
     name: str = MISSING
-    lr: float = MISSING
-    weight_decay: float = 0.0
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        require(math.isfinite(self.lr) and self.lr > 0, "optimizer.lr", self.lr, "above 0")
-        at_least(
-            0,
-            optimizer__weight_decay=self.weight_decay,
-        )
         norm = self.clip_norm
-        ok = norm is None or (math.isfinite(norm) and norm > 0)
-        require(ok, "optimizer.clip_norm", norm, "above 0, or null")
-
-
-@dataclass
-class SgdConfig(OptimizerConfig):
-    """Stochastic gradient descent."""
-
-    momentum: float = 0.9
-    nesterov: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        fraction(optimizer__momentum=self.momentum)
+        require(norm is None or 0 < norm < float("inf"), "optimizer.clip_norm", norm, "above 0, or null")
 
 
 @dataclass
@@ -120,6 +44,7 @@ class SchedulerConfig:
     final: float = 0.0
 
     def __post_init__(self) -> None:
+        one_of("scheduler.name", self.name, ("constant", "linear", "cosine"))
         fraction(scheduler__warmup=self.warmup, scheduler__final=self.final)
 
 

@@ -1,51 +1,64 @@
-"""Training losses, each with the unreduced map that scoring needs."""
+"""Training losses, each with the unreduced map that scoring needs.
 
-from typing import Protocol
+torch is imported where it is used: the config asks this module for names and keys alone.
+"""
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from sbp.plugins.checks import at_least, fraction
+from sbp.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class SegmentationLoss(Protocol):
+class SegmentationLoss(ABC):
     """A loss on logits and target (B, D, H, W), target in {0, 1}."""
 
     name: str
 
+    @abstractmethod
     def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss per pixel (B, D, H, W), at least 0, in nats."""
-        ...
 
     def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor) -> Tensor:
         """The scalar to minimise, from the loss map and whatever else the loss takes into account."""
-        ...
-
-
-class Bce:
-    """Binary cross-entropy with logits."""
-
-    name = "bce"
-
-    def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-
-    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor) -> Tensor:
         return loss_map.mean()
 
 
+LOSSES: Registry[SegmentationLoss] = Registry("loss")
+
+
+@LOSSES.register("bce")
+class Bce(SegmentationLoss):
+    """Binary cross-entropy with logits."""
+
+    def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
+        from torch.nn import functional as F
+
+        return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+@LOSSES.register("focal")
 class Focal(Bce):
     """Focal loss: cross-entropy times (1 - p_correct) ** gamma (Lin et al., arXiv:1708.02002, equation 4).
 
-    alpha in [0, 1] weights defect pixels, 1 - alpha the background; None weights neither.
+    gamma: focusing exponent, at least 0. alpha in [0, 1] weights defect pixels, 1 - alpha the background;
+    None weights neither.
     """
 
-    name = "focal"
-
     def __init__(self, gamma: float = 2.0, alpha: float | None = None):
+        at_least(0, gamma=gamma)
+        fraction(alpha=alpha)
         self.gamma, self.alpha = gamma, alpha
 
     def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
-        cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        import torch
+
+        cross_entropy = super().loss_map(logits, target)
         # 1 - p_correct is exactly 0 for a very sure pixel, where the power's gradient would be NaN
         wrong = -torch.expm1(-cross_entropy)
         weighted = wrong.clamp_min(1e-8) ** self.gamma * cross_entropy
@@ -54,16 +67,16 @@ class Focal(Bce):
         return weighted * (self.alpha * target + (1 - self.alpha) * (1 - target))
 
 
+@LOSSES.register("dice_bce")
 class DiceBce(Bce):
     """A mix of binary cross-entropy and soft Dice, the Dice taken per defect over the whole batch.
 
     Dice has no value per pixel, so the loss map is the cross-entropy's. Batch-wide Dice keeps images
-    without the defect from counting as a loss of 1 each.
+    without the defect from counting as a loss of 1 each. dice_weight: share of the Dice term in [0, 1].
     """
 
-    name = "dice_bce"
-
     def __init__(self, dice_weight: float = 0.5):
+        fraction(dice_weight=dice_weight)
         self.dice_weight = dice_weight
 
     def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from sbp.data.dataset import Split
 from sbp.data.loader import plain_batches
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
-from sbp.selection import Aggregation, Shift
+from sbp.selection import Aggregation
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class LossMaps:
 class Scorer:
     """Scores images with the current weights: eval mode, no gradient, no augmentation.
 
-    aggregations: the first is the selection's own; all are computed from one loss map. scale_factor:
-    score at a lower resolution, in (0, 1]; max-pooled targets, so that no thin defect vanishes. Weights,
-    BatchNorm statistics and torch's random state are left as they were; the shift scheme draws from a
-    generator of its own, seeded per epoch.
+    aggregations: the first is the selection's own, and its transform decides what is scored; all are computed
+    from one loss map. scale_factor: score at a lower resolution, in (0, 1]; max-pooled targets, so that no
+    thin defect vanishes. Weights, BatchNorm statistics and torch's random state are left as they were; the
+    transform draws from a generator of its own, seeded per epoch. Raises ValueError for several aggregations
+    of which one moves the image: the others would be recorded for images that they never saw.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class Scorer:
         self.aggregations = list(aggregations)
         self.batch_size, self.precision, self.scale_factor = batch_size, precision, scale_factor
         self.seed = seed
-        self.shift = next((a for a in self.aggregations if isinstance(a, Shift)), None)
+        if len(self.aggregations) > 1 and any(a.moves_image for a in self.aggregations):
+            raise ValueError(f"aggregations {', '.join(self.schemes)}: one that moves the image stands alone")
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -77,9 +79,7 @@ class Scorer:
         return torch.cat(parts, dim=1).cpu().numpy()
 
     def _score_batch(self, images: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
-        valid = None
-        if self.shift is not None:
-            images, target, valid = self.shift.shift(images, target, generator)
+        images, target, valid = self.aggregations[0].transform(images, target, generator)
         if self.scale_factor != 1.0:
             images, target, valid = self._rescale(images, target, valid)
         with self.compute.autocast(self.precision):

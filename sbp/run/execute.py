@@ -30,24 +30,26 @@ def run(
     """One run. Returns the last epoch's metrics.
 
     choices: the option of each config group. Leaves config.yaml, epochs.jsonl, histograms, figures and
-    the checkpoints best.pt and last.pt in config.run_dir. With config.repeat false, a finished run of the
-    same config and code is taken from MLflow instead; with config.resume, an interrupted one goes on in its
-    own folder. Raises UserError for what a user can mend.
+    the checkpoints best.pt and last.pt in config.run_dir. With config.if_exists reuse or resume, a finished
+    run of the same config and code is taken from MLflow instead; with resume, an interrupted one resumes in
+    its own folder. Raises UserError for what a user can mend.
     """
     identity = fingerprint(config)
-    if not config.repeat and (finished := take_over_finished(config, choices, identity)):
+    if config.if_exists in ("reuse", "resume") and (
+        finished := take_over_finished(config, choices, identity)
+    ):
         log.info("finished before, taken from MLflow: %s", finished.name)
         return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     build.seed_everything(config.seed)
-    model = build.build_model(config.model, config.data.channels, len(config.data.defects))
+    model = build.build_model(config, len(config.data.defects))
     data = open_cached(config)
     build.check_defects(config.defects.focus, data)
-    state = state_to_go_on_from(config, identity) if config.resume else None
+    state = state_to_go_on_from(config, identity) if config.if_exists == "resume" else None
     folder = Path(config.run_dir)
     with sole_writer(folder):
-        check_folder(folder, state, config.resume)
+        check_folder(folder, state, config.if_exists == "resume")
         with unfinished(config.output_root, identity, folder):
             trainer = build.build_trainer(config, model, data, progress)
             tags = {**tags, "fingerprint": identity, "code.version": code_version()}

@@ -86,7 +86,7 @@ class RunRecord:
                 "model.parameters": parameters,
                 "model.gflops_per_image": f"{cost.forward / 1e9:.4g}",
                 "model.phi": f"{cost.phi:.4f}",
-                "beta.resolved": getattr(sampler.policy, "beta", None),
+                "beta.resolved": sampler.beta if sampler.policy.uses_beta else None,
                 "candidates": len(sampler.candidates),
             }
         )

@@ -1,5 +1,7 @@
 """Selective back-propagation for any training loop: torch and numpy only."""
 
+from typing import TYPE_CHECKING, Any
+
 from sbp.selection.aggregation import (
     AGGREGATIONS,
     Aggregation,
@@ -11,18 +13,41 @@ from sbp.selection.aggregation import (
     TopKMean,
 )
 from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, percentiles
-from sbp.selection.policies import Balanced, Everything, PerDefect, Policy, Random, Selective
-from sbp.selection.sampler import EpochPlan, SelectiveSampler, defect_indices
+from sbp.selection.policies import (
+    POLICIES,
+    Balanced,
+    Everything,
+    PerDefect,
+    Policy,
+    Random,
+    SelectionContext,
+    Selective,
+)
 from sbp.selection.score_book import NEVER, ScoreBook
-from sbp.selection.staleness import Periodic, Reuse, Staleness
-from sbp.selection.upsampling import candidate_list
+from sbp.selection.staleness import (
+    STALENESSES,
+    EveryEpoch,
+    Periodic,
+    Reuse,
+    Smart,
+    Stale,
+    Staleness,
+    StaleSmart,
+)
+from sbp.selection.upsampling import candidate_list, defect_indices
+
+if TYPE_CHECKING:
+    from sbp.selection.sampler import EpochPlan, SelectiveSampler
 
 __all__ = [
     "AGGREGATIONS",
     "NEVER",
+    "POLICIES",
+    "STALENESSES",
     "Aggregation",
     "Balanced",
     "EpochPlan",
+    "EveryEpoch",
     "Everything",
     "MaskDefectBorders",
     "Max",
@@ -34,9 +59,13 @@ __all__ = [
     "Random",
     "Reuse",
     "ScoreBook",
+    "SelectionContext",
     "Selective",
     "SelectiveSampler",
     "Shift",
+    "Smart",
+    "Stale",
+    "StaleSmart",
     "Staleness",
     "TopKMean",
     "beta_for_kept_fraction",
@@ -46,3 +75,12 @@ __all__ = [
     "keep_probability",
     "percentiles",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # late, as it imports torch: the config lists this package's options without it
+    if name in ("EpochPlan", "SelectiveSampler"):
+        from sbp.selection import sampler
+
+        return getattr(sampler, name)
+    raise AttributeError(f"module 'sbp.selection' has no attribute {name!r}")

@@ -2,29 +2,53 @@
 
 Shapes: loss_map (B, D, H, W), target (B, D, H, W), valid (B, 1, H, W) or None, scores (B, D).
 Losses are in nats and at least 0, so 0 is the neutral element of every maximum below.
+
+torch is imported where it is used: the config asks this module for names and keys alone.
 """
 
-from typing import Protocol
+from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from sbp.plugins.checks import at_least, require
+from sbp.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
-class Aggregation(Protocol):
-    """One score per image and defect from a map of losses; higher means more worth training on."""
+class Aggregation(ABC):
+    """One score per image and defect from a map of losses; higher means more worth training on.
+
+    moves_image: whether `transform` changes what is scored. Such a scheme needs a forward pass of its own.
+    """
 
     name: str
+    moves_image = False
 
+    @abstractmethod
     def __call__(self, loss_map: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """Aggregate loss_map (B, D, H, W) over space, giving (B, D). Pixels outside `valid` do not count."""
-        ...
+
+    def transform(
+        self, images: Tensor, target: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What is scored in place of images (B, C, H, W) and target (B, D, H, W), and which pixels count,
+        (B, 1, H, W) bool or None for all; every random choice is drawn from `generator`."""
+        return images, target, None
+
+    def check_size(self, height: int, width: int, scale_factor: float = 1.0) -> None:  # noqa: B027
+        """Raise ValueError if images of that size, scored at `scale_factor` of it, cannot be aggregated."""
 
 
-class Max:
+AGGREGATIONS: Registry[Aggregation] = Registry("aggregation")
+
+
+@AGGREGATIONS.register("max")
+class Max(Aggregation):
     """The largest pixel loss (global max pooling)."""
-
-    name = "max"
 
     def __call__(self, loss_map: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         if valid is not None:
@@ -32,10 +56,9 @@ class Max:
         return loss_map.amax(dim=(2, 3))
 
 
-class Mean:
+@AGGREGATIONS.register("mean")
+class Mean(Aggregation):
     """The mean pixel loss (global average pooling)."""
-
-    name = "mean"
 
     def __call__(self, loss_map: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         if valid is None:
@@ -43,38 +66,43 @@ class Mean:
         return (loss_map * valid).sum(dim=(2, 3)) / valid.sum(dim=(2, 3)).clamp_min(1)
 
 
-class TopKMean:
+@AGGREGATIONS.register("topk_mean")
+class TopKMean(Aggregation):
     """The mean of the K largest pixel losses: between max (K = 1) and mean (K = all pixels).
 
-    Give `k` in pixels or `fraction` of the image's pixels in (0, 1]; exactly one of them.
+    Give `k` in pixels or `fraction` of the image's pixels in (0, 1], and the other as None.
     """
 
-    name = "topk_mean"
-
     def __init__(self, k: int | None = None, fraction: float | None = None):
+        at_least(1, k=k)
+        require(fraction is None or 0 < fraction <= 1, "fraction", fraction, "above 0 and at most 1, or null")
         if (k is None) == (fraction is None):
-            raise ValueError("topk_mean: give exactly one of k (pixels) and fraction")
-        if k is not None and k < 1:
-            raise ValueError(f"topk_mean: k={k}, must be at least 1 pixel")
-        if fraction is not None and not 0 < fraction <= 1:
-            raise ValueError(f"topk_mean: fraction={fraction}, must lie in (0, 1]")
+            raise ValueError(f"k={k}, fraction={fraction}: give exactly one, the other null")
         self.k, self.fraction = k, fraction
+
+    def pixels(self, n: int) -> int:
+        """K for an image of `n` pixels."""
+        return self.k if self.k is not None else max(1, round((self.fraction or 0) * n))
+
+    def check_size(self, height: int, width: int, scale_factor: float = 1.0) -> None:
+        n = int(height * scale_factor * width * scale_factor)
+        require(self.k is None or self.k <= n, "k", self.k, f"at most the image's {n} pixels")
 
     def __call__(self, loss_map: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         if valid is not None:
             loss_map = loss_map * valid
         pixels = loss_map.flatten(2)
         n = pixels.shape[2]
-        k = self.k if self.k is not None else max(1, round((self.fraction or 0) * n))
-        if k > n:
-            raise ValueError(f"topk_mean: k={k} is more than the image's {n} pixels")
+        k = self.pixels(n)
+        require(k <= n, "k", k, f"at most the image's {n} pixels")
         largest = pixels.topk(k, dim=2, sorted=False).values
         if valid is None:
             return largest.mean(dim=2)
         return largest.sum(dim=2) / valid.flatten(2).sum(dim=2).clamp(1, k)
 
 
-class MinDefectsMaxBackground:
+@AGGREGATIONS.register("mindefects_maxbackground")
+class MinDefectsMaxBackground(Aggregation):
     """The larger of: smallest loss over target pixels, largest loss over background pixels.
 
     A defect that is found somewhere counts as found, so that a badly drawn border costs nothing on the
@@ -83,12 +111,12 @@ class MinDefectsMaxBackground:
     defect is not hidden by a found first one.
     """
 
-    name = "mindefects_maxbackground"
-
     def __init__(self, per_zone: bool = False):
         self.per_zone = per_zone
 
     def __call__(self, loss_map: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        import torch
+
         counted = torch.ones_like(target, dtype=torch.bool) if valid is None else valid.bool()
         defect = target.bool() & counted
         background = (loss_map * (~target.bool() & counted)).amax(dim=(2, 3))
@@ -107,6 +135,9 @@ def connected_zones(mask: Tensor) -> Tensor:
     label of a zone by one pixel and then jumps to the label's own label, so that a long thin scratch
     needs far fewer rounds than its length in pixels.
     """
+    import torch
+    from torch.nn import functional as F
+
     n, h, w = mask.shape
     own = torch.arange(1, h * w + 1, device=mask.device).view(1, h, w).expand(n, h, w)
     labels = own * mask
@@ -123,6 +154,8 @@ def connected_zones(mask: Tensor) -> Tensor:
 
 def largest_zone_minimum(loss_map: Tensor, defect: Tensor) -> Tensor:
     """Per channel, the largest over connected zones of the zone's smallest loss; 0 without zones. (B, D)"""
+    import torch
+
     b, d, h, w = loss_map.shape
     result = loss_map.new_zeros(b * d)
     rows = defect.flatten(0, 1).flatten(1).any(dim=1).nonzero().squeeze(1)
@@ -138,21 +171,22 @@ def largest_zone_minimum(loss_map: Tensor, defect: Tensor) -> Tensor:
     return result.view(b, d)
 
 
-class MaskDefectBorders:
+@AGGREGATIONS.register("maskdefectborders")
+class MaskDefectBorders(Aggregation):
     """The largest loss outside a band of `width` pixels on each side of the target's border.
 
     The band is the morphological gradient of the target with a square of side 2 * width + 1. A zone
     at most 2 * width across lies wholly inside its band: its own loss then does not count.
     """
 
-    name = "maskdefectborders"
-
     def __init__(self, width: int = 2):
-        if width < 1:
-            raise ValueError(f"maskdefectborders: width={width}, must be at least 1 pixel")
+        at_least(1, width=width)
+        require(width <= 1024, "width", width, "at most 1024")
         self.width = width
 
     def __call__(self, loss_map: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        from torch.nn import functional as F
+
         side, zones = 2 * self.width + 1, target.to(loss_map.dtype)
         dilated = F.max_pool2d(zones, side, stride=1, padding=self.width)
         eroded = -F.max_pool2d(-zones, side, stride=1, padding=self.width)
@@ -162,6 +196,7 @@ class MaskDefectBorders:
         return (loss_map * counted).amax(dim=(2, 3))
 
 
+@AGGREGATIONS.register("shift")
 class Shift(Max):
     """The largest loss of a randomly shifted image: a border error depends on where the border falls.
 
@@ -170,15 +205,18 @@ class Shift(Max):
     leaving it in place would raise the border loss that the scheme wants to erase.
     """
 
-    name = "shift"
+    moves_image = True
 
     def __init__(self, max_shift: int = 4):
-        if max_shift < 1:
-            raise ValueError(f"shift: max_shift={max_shift}, must be at least 1 pixel")
+        at_least(1, max_shift=max_shift)
         self.max_shift = max_shift
 
-    def shift(self, images: Tensor, target: Tensor, generator: torch.Generator):
+    def transform(
+        self, images: Tensor, target: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Shift images (B, C, H, W) and target (B, D, H, W); also returns valid (B, 1, H, W) bool."""
+        import torch
+
         b, _, h, w = images.shape
         offsets = torch.randint(-self.max_shift, self.max_shift + 1, (2, b, 1), generator=generator)
         rows = torch.arange(h) - offsets[0]
@@ -192,7 +230,8 @@ class Shift(Max):
 
         return move(images), move(target), inside.unsqueeze(1).to(images.device)
 
-
-AGGREGATIONS: dict[str, type] = {
-    cls.name: cls for cls in (Max, Mean, TopKMean, MinDefectsMaxBackground, MaskDefectBorders, Shift)
-}
+    def check_size(self, height: int, width: int, scale_factor: float = 1.0) -> None:
+        side = min(height, width)
+        require(
+            self.max_shift < side, "max_shift", self.max_shift, f"below the image's side of {side} pixels"
+        )

@@ -1,11 +1,17 @@
-"""Which candidates an epoch trains on: the selective draw, and the controls it is compared with."""
+"""Which candidates an epoch trains on: the selective draw, and the controls it is compared with.
 
-import math
+A policy is built from config alone; what belongs to the data and to the epoch comes with the call, as a
+SelectionContext.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
+from sbp.plugins.checks import at_least, require
+from sbp.plugins.registry import Registry
 from sbp.selection.draws import (
     draw,
     draw_by_score,
@@ -16,109 +22,124 @@ from sbp.selection.draws import (
 from sbp.selection.score_book import ScoreBook
 
 
-class Policy(Protocol):
-    """Chooses positions in the list of candidates (image indices, with repetitions if upsampled)."""
+@dataclass(frozen=True)
+class SelectionContext:
+    """What an epoch selects from.
+
+    candidates: (n,) image numbers, with repetitions if upsampled. book: the last scores of all N images.
+    beta: selectivity, at least 0. focus: channels of the defects to select by. labels: (N, D) bool, whether
+    an image holds a defect; None where nothing is known. epoch: counted from 0.
+    """
+
+    candidates: np.ndarray
+    book: ScoreBook
+    beta: float = 8.0
+    focus: Sequence[int] = (0,)
+    labels: np.ndarray | None = None
+    epoch: int = 0
+
+    def image_scores(self) -> np.ndarray:
+        """(n,) score of each candidate, the largest over the focused defects; NaN where never scored."""
+        return self.book.image_scores(self.focus)[self.candidates]
+
+    def is_defective(self) -> np.ndarray:
+        """(n,) bool, whether each candidate holds a defect. Raises ValueError without labels."""
+        if self.labels is None:
+            raise ValueError("labels: this policy needs the labels (N, D) of the images")
+        return np.any(self.labels, axis=1)[self.candidates]
+
+
+class Policy(ABC):
+    """Chooses positions in the list of candidates.
+
+    needs_scores: whether images are scored for it. warms_up: whether the first epochs train on everything
+    instead (see SelectiveSampler). uses_beta: whether it looks at the context's beta.
+    """
 
     name: str
-    needs_scores: bool
-    warms_up: bool
-    """Whether the first epochs train on everything instead (see SelectiveSampler)."""
+    needs_scores = False
+    warms_up = True
+    uses_beta = False
 
-    def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:
-        """Positions in `candidates` (n,) that this epoch trains on, in any order, never empty."""
-        ...
+    @abstractmethod
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        """Positions in `context.candidates` (n,) that this epoch trains on, in any order, never empty."""
 
 
-class Everything:
+POLICIES: Registry[Policy] = Registry("selection")
+
+
+@POLICIES.register("none")
+class Everything(Policy):
     """No selection: every candidate, every epoch (the baseline)."""
 
-    name = "none"
-    needs_scores = False
     warms_up = False
 
-    def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:
-        return np.arange(len(candidates))
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        return np.arange(len(context.candidates))
 
 
-class Selective:
+@POLICIES.register("selective")
+class Selective(Policy):
     """Keep a candidate with probability percentile ** beta of its score, the largest over focused defects."""
 
-    name = "selective"
     needs_scores = True
-    warms_up = True
+    uses_beta = True
 
-    def __init__(self, beta: float, focus: Sequence[int]):
-        if not beta >= 0:
-            raise ValueError(f"beta={beta}, must be at least 0")
-        self.beta, self.focus = beta, tuple(int(d) for d in focus)
-        if not self.focus:
-            raise ValueError("focus: name at least one defect to select by")
-
-    def percentiles(self, candidates: np.ndarray, book: ScoreBook) -> np.ndarray:
-        """(n,) percentile of each candidate among the candidates; 1 where never scored."""
-        return percentiles(book.image_scores(self.focus)[candidates])
-
-    def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:
-        return draw_by_score(book.image_scores(self.focus)[candidates], self.beta, rng)
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        return draw_by_score(context.image_scores(), context.beta, rng)
 
 
-class PerDefect(Selective):
+@POLICIES.register("per_defect")
+class PerDefect(Policy):
     """As Selective, with a percentile per focused defect and the largest of them kept.
 
     A rare defect whose losses are small beside those of a common one still reaches the top of its own
     ranking. Several rankings keep more: with D independent ones about D / (D + beta).
     """
 
-    name = "per_defect"
+    needs_scores = True
+    uses_beta = True
 
-    def percentiles(self, candidates: np.ndarray, book: ScoreBook) -> np.ndarray:
-        scores = book.defect_scores()[candidates]
-        return np.max([percentiles(scores[:, d]) for d in self.focus], axis=0)
-
-    def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:
-        return draw(keep_probability(self.percentiles(candidates, book), self.beta), rng)
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        scores = context.book.defect_scores()[context.candidates]
+        highest = np.max([percentiles(scores[:, d]) for d in context.focus], axis=0)
+        return draw(keep_probability(highest, context.beta), rng)
 
 
-class Random:
-    """A control: the same kept fraction and the same warm-up, drawn blindly."""
+@POLICIES.register("random")
+class Random(Policy):
+    """A control: the same kept fraction and the same warm-up, drawn blindly.
 
-    name = "random"
-    needs_scores = False
-    warms_up = True
+    fraction: kept share in (0, 1]; None keeps what beta would keep.
+    """
 
-    def __init__(self, beta: float | None = None, fraction: float | None = None):
-        if (beta is None) == (fraction is None):
-            raise ValueError("random: give exactly one of beta and fraction")
-        if beta is not None and not beta >= 0:
-            raise ValueError(f"random: beta={beta}, must be at least 0")
-        if fraction is not None and not 0 < fraction <= 1:
-            raise ValueError(f"random: fraction={fraction}, must lie in (0, 1]")
-        self.beta, self.fraction = beta, fraction
+    def __init__(self, fraction: float | None = None):
+        require(fraction is None or 0 < fraction <= 1, "fraction", fraction, "above 0 and at most 1, or null")
+        self.fraction, self.uses_beta = fraction, fraction is None
 
-    def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:
-        n = len(candidates)
-        fraction = self.fraction if self.beta is None else expected_kept_fraction(self.beta, n)
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        n = len(context.candidates)
+        fraction = expected_kept_fraction(context.beta, n) if self.fraction is None else self.fraction
         return draw(np.full(n, fraction, dtype=np.float32), rng)
 
 
-class Balanced:
+@POLICIES.register("balanced")
+class Balanced(Policy):
     """A control that needs labels but no scores: all defective candidates and random healthy ones.
 
     healthy_ratio: healthy candidates drawn per defective one, at least 0. With no defective candidate at
     all, one healthy candidate is drawn, so that an epoch is never empty.
     """
 
-    name = "balanced"
-    needs_scores = False
     warms_up = False
 
-    def __init__(self, defective: np.ndarray, healthy_ratio: float = 1.0):
-        if not 0 <= healthy_ratio < math.inf:
-            raise ValueError(f"balanced: healthy_ratio={healthy_ratio}, must be finite and at least 0")
-        self.defective, self.healthy_ratio = np.asarray(defective, dtype=bool), healthy_ratio
+    def __init__(self, healthy_ratio: float = 1.0):
+        at_least(0, healthy_ratio=healthy_ratio)
+        self.healthy_ratio = healthy_ratio
 
-    def select(self, candidates: np.ndarray, book: ScoreBook, rng: np.random.Generator) -> np.ndarray:
-        is_defective = self.defective[candidates]
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        is_defective = context.is_defective()
         positives, negatives = np.flatnonzero(is_defective), np.flatnonzero(~is_defective)
         wanted = round(self.healthy_ratio * len(positives))
         if not len(positives):

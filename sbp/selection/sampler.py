@@ -1,11 +1,12 @@
 """The epoch's work list: what to score, what to train on. The piece to use in a training loop of your own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch.utils.data import Sampler
 
-from sbp.selection.policies import Everything, Policy, Selective
+from sbp.selection.policies import Everything, Policy, SelectionContext, Selective
 from sbp.selection.score_book import ScoreBook
 from sbp.selection.staleness import Periodic, Staleness
 
@@ -23,26 +24,29 @@ class EpochPlan:
         return len(self.indices) / self.num_candidates
 
 
-class SelectiveSampler:
-    """Selective back-propagation over a score book.
+class SelectiveSampler(Sampler[int]):
+    """Selective back-propagation over a score book, as a torch sampler.
 
     Each epoch: `images_to_score` names the images whose scores are due, `record_scores` takes them,
-    `plan` draws the epoch, and `record_training` notes it. All randomness comes from
-    `SeedSequence([seed, epoch])`, so an epoch's draw depends on nothing but the seed, the epoch and
-    the scores.
+    `set_epoch` begins the epoch, iterating gives its images, and `record_training` notes them. All randomness
+    comes from `SeedSequence([seed, epoch])`, so an epoch's draw depends on nothing but the seed, the epoch
+    and the scores.
 
     book: one row per image. policy: what is kept. staleness: what is rescored. candidates: image indices
     with repetitions (upsampling); default every image once. warmup_epochs: epochs at the start that train
-    on every candidate, for policies that warm up; with 0 the first epoch already selects.
+    on every candidate, for policies that warm up; with 0 the first epoch already selects. beta, focus,
+    labels: what policies select by, see SelectionContext. Raises ValueError for a value out of range.
 
+    >>> from torch.utils.data import DataLoader
     >>> sampler = SelectiveSampler.simple(num_images=1000, beta=8.0)
+    >>> loader = DataLoader(range(1000), batch_size=8, sampler=sampler)
     >>> for epoch in range(20):
     ...     due = sampler.images_to_score(epoch)
     ...     losses = 1.0 / (1.0 + due)  # here: one loss per image, from a forward pass in eval mode
     ...     sampler.record_scores(due, losses.reshape(1, -1, 1), epoch)
-    ...     plan = sampler.plan(epoch)
-    ...     # here: train on plan.indices
-    ...     sampler.record_training(plan.indices, epoch)
+    ...     sampler.set_epoch(epoch)
+    ...     for batch in loader:
+    ...         sampler.record_training(batch.numpy(), epoch)  # here: and train on the batch
     """
 
     def __init__(
@@ -53,20 +57,33 @@ class SelectiveSampler:
         seed: int,
         candidates: np.ndarray | None = None,
         warmup_epochs: int = 1,
+        *,
+        beta: float = 8.0,
+        focus: Sequence[int] = (0,),
+        labels: np.ndarray | None = None,
     ):
         if warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs={warmup_epochs}, must be at least 0")
+            raise ValueError(f"warmup_epochs={warmup_epochs}: must be at least 0")
+        if not beta >= 0:
+            raise ValueError(f"beta={beta}: must be at least 0")
+        if not len(focus):
+            raise ValueError("focus: must name at least one defect to select by")
         self.book, self.policy, self.staleness = book, policy, staleness
         self.seed, self.warmup_epochs = seed, warmup_epochs
         self.candidates = np.arange(len(book)) if candidates is None else np.asarray(candidates)
+        self.beta, self.focus = float(beta), tuple(int(d) for d in focus)
+        self.labels = None if labels is None else np.asarray(labels, dtype=bool)
+        self.epoch = 0
+        self._drawn: EpochPlan | None = None
 
     @classmethod
     def simple(
         cls, num_images: int, beta: float = 8.0, every: int = 1, only_seen: bool = False, seed: int = 0
-    ):
+    ) -> "SelectiveSampler":
         """A sampler for one score per image: Selective with `beta`, Periodic scoring."""
-        book = ScoreBook(num_images, num_defects=1)
-        return cls(book, Selective(beta, [0]), Periodic(every, only_seen), seed)
+        return cls(
+            ScoreBook(num_images, num_defects=1), Selective(), Periodic(every, only_seen), seed, beta=beta
+        )
 
     @property
     def writes_back(self) -> bool:
@@ -88,18 +105,27 @@ class SelectiveSampler:
         """Draw the images of `epoch` and shuffle them. Does not change the book."""
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch]))
         policy = Everything() if self.policy.warms_up and epoch < self.warmup_epochs else self.policy
-        kept = policy.select(self.candidates, self.book, rng)
-        indices = self.candidates[rng.permutation(kept)]
+        context = SelectionContext(self.candidates, self.book, self.beta, self.focus, self.labels, epoch)
+        indices = self.candidates[rng.permutation(policy.select(context, rng))]
         return EpochPlan(indices, len(self.candidates))
 
     def record_training(self, indices: np.ndarray, epoch: int) -> None:
         """Note that `indices` were trained on in `epoch`."""
         self.book.record_training(indices, epoch)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Begin `epoch`, as with torch's DistributedSampler; its images are drawn when they are first asked
+        for, from the scores of that moment, and stay the same until the next call."""
+        self.epoch, self._drawn = epoch, None
 
-def defect_indices(names: Sequence[str], focus: Sequence[str]) -> list[int]:
-    """Channel numbers of the focused defects; raises ValueError naming an unknown one."""
-    unknown = [name for name in focus if name not in names]
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)}: the data set has {', '.join(names)}")
-    return [list(names).index(name) for name in focus]
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._current().indices.tolist())
+
+    def __len__(self) -> int:
+        """Number of images that the epoch trains on."""
+        return len(self._current().indices)
+
+    def _current(self) -> EpochPlan:
+        if self._drawn is None:
+            self._drawn = self.plan(self.epoch)
+        return self._drawn

@@ -21,11 +21,10 @@ class ScoreBook:
 
     scores: (S, N, D) float32, last score per scheme, image and defect, in nats; NaN while never scored.
     scored_at, trained_at: (N,) int32, epoch of the last score and of the last training; NEVER if none.
-    times_selected, times_scored: (N,) int32. mean_score: (N, D) float32, running mean of the first
-    scheme's scores: an image that stays high for ever is hard, or wrongly annotated.
+    times_selected: (N,) int32. The first scheme is the selection's own.
     """
 
-    ARRAYS = ("scores", "scored_at", "trained_at", "times_selected", "times_scored", "mean_score")
+    ARRAYS = ("scores", "scored_at", "trained_at", "times_selected")
 
     def __init__(self, num_images: int, num_defects: int, schemes: Sequence[str] = ("max",)):
         if num_images < 1 or num_defects < 1 or not schemes:
@@ -37,8 +36,6 @@ class ScoreBook:
         self.scored_at = np.full(num_images, NEVER, dtype=np.int32)
         self.trained_at = np.full(num_images, NEVER, dtype=np.int32)
         self.times_selected = np.zeros(num_images, dtype=np.int32)
-        self.times_scored = np.zeros(num_images, dtype=np.int32)
-        self.mean_score = np.zeros((num_images, num_defects), dtype=np.float32)
 
     def __len__(self) -> int:
         return len(self.scored_at)
@@ -66,25 +63,21 @@ class ScoreBook:
             raise ValueError(f"scores that are not finite, images {np.asarray(indices)[bad][:10].tolist()}")
         for start in range(0, len(indices), CHUNK):  # temporaries stay small beside the book itself
             rows = _as_slice(indices[start : start + CHUNK])
-            part = scores[:, start : start + CHUNK]
-            self.scores[:, rows] = part
+            self.scores[:, rows] = scores[:, start : start + CHUNK]
             self.scored_at[rows] = epoch
-            self.times_scored[rows] += 1
-            weight = (1.0 / self.times_scored[rows]).astype(np.float32)[:, None]
-            self.mean_score[rows] += (part[0] - self.mean_score[rows]) * weight
 
     def record_training(self, indices: np.ndarray, epoch: int) -> None:
         """Note that `indices` are trained on in `epoch`; an index that appears twice counts twice."""
         self.trained_at[indices] = epoch
         self.times_selected += np.bincount(indices, minlength=len(self)).astype(np.int32)
 
-    def defect_scores(self, scheme: int = 0) -> np.ndarray:
-        """(N, D) view of the last scores of one scheme."""
-        return self.scores[scheme]
+    def defect_scores(self) -> np.ndarray:
+        """(N, D) view of the last scores under the selection's own scheme."""
+        return self.scores[0]
 
-    def image_scores(self, focus: Sequence[int], scheme: int = 0) -> np.ndarray:
-        """(N,) the largest score over the focused defect channels; NaN where never scored."""
-        scores = self.scores[scheme]
+    def image_scores(self, focus: Sequence[int]) -> np.ndarray:
+        """(N,) the largest of them over the focused defect channels; NaN where never scored."""
+        scores = self.defect_scores()
         result = scores[:, focus[0]].copy()
         for d in focus[1:]:
             np.maximum(result, scores[:, d], out=result)

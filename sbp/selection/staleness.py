@@ -1,38 +1,44 @@
 """Which images get a fresh score before an epoch: how old a score may become (the blog post, "Staleness")."""
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 
+from sbp.plugins.checks import at_least, fraction
+from sbp.plugins.registry import Registry
 from sbp.selection.score_book import NEVER, ScoreBook
 
 
-class Staleness(Protocol):
-    """Decides what the scoring pass of an epoch covers."""
+class Staleness(ABC):
+    """Decides what the scoring pass of an epoch covers.
 
-    name: str
-    writes_back: bool
-    """Whether the losses of the training step itself go into the score book."""
-
-    def images_to_score(self, epoch: int, first_epoch: int, book: ScoreBook) -> np.ndarray:
-        """Image indices to score before `epoch`; `first_epoch` is the first one that selects."""
-        ...
-
-
-class Periodic:
-    """A scoring pass every N epochs over all images, or only over those trained on since their last score.
-
-    every_epoch: N = 1, all. stale: N > 1, all (the blog's strategy 1). smart: N = 1, only the images
-    seen (strategy 2). stale_smart: both. The score of an image that is not rescored stays as it was; since
-    losses fall during training, its percentile rises with time, and it is drawn again.
+    writes_back: whether the losses of the training step itself go into the score book.
     """
 
+    name: str
     writes_back = False
 
+    @abstractmethod
+    def images_to_score(self, epoch: int, first_epoch: int, book: ScoreBook) -> np.ndarray:
+        """Image indices to score before `epoch`; `first_epoch` is the first one that selects."""
+
+
+STALENESSES: Registry[Staleness] = Registry("staleness")
+
+
+class Periodic(Staleness):
+    """A scoring pass every N epochs over all images, or only over those trained on since their last score.
+
+    The score of an image that is not rescored stays as it was; since losses fall during training, its
+    percentile rises with time, and it is drawn again. `name` says what it does, whatever it was called:
+    every_epoch with N = 9 is stale.
+
+    every: N, at least 1 epoch. only_seen: only the images trained on since their last score.
+    """
+
     def __init__(self, every: int = 1, only_seen: bool = False):
-        if every < 1:
-            raise ValueError(f"staleness: every={every}, must be at least 1 epoch")
+        at_least(1, every=every)
         self.every, self.only_seen = every, only_seen
         self.name = {
             (False, False): "every_epoch",
@@ -54,7 +60,40 @@ class Periodic:
         return np.flatnonzero(outdated)
 
 
-class Reuse:
+@STALENESSES.register("every_epoch")
+class EveryEpoch(Periodic):
+    """Every image is scored before every epoch."""
+
+    def __init__(self, every: int = 1):
+        super().__init__(every)
+
+
+@STALENESSES.register("stale")
+class Stale(Periodic):
+    """Every image is scored, but only every N epochs (the blog's strategy 1)."""
+
+    def __init__(self, every: int = 4):
+        super().__init__(every)
+
+
+@STALENESSES.register("smart")
+class Smart(Periodic):
+    """Before every epoch, only the images trained on since their last score (the blog's strategy 2)."""
+
+    def __init__(self, every: int = 1):
+        super().__init__(every, only_seen=True)
+
+
+@STALENESSES.register("stale_smart")
+class StaleSmart(Periodic):
+    """Every N epochs, only the images trained on since their last score (both strategies)."""
+
+    def __init__(self, every: int = 4):
+        super().__init__(every, only_seen=True)
+
+
+@STALENESSES.register("reuse")
+class Reuse(Staleness):
     """No pass over everything: the training step's own losses are written back, the oldest rest is refreshed.
 
     Each epoch the `refresh_fraction` of the data set with the oldest scores is scored, so that an image
@@ -62,12 +101,10 @@ class Reuse:
     under the weights of their step. Beyond the blog post, which scores in a pass of its own.
     """
 
-    name = "reuse"
     writes_back = True
 
     def __init__(self, refresh_fraction: float = 0.05):
-        if not 0 <= refresh_fraction <= 1:
-            raise ValueError(f"staleness: refresh_fraction={refresh_fraction}, must lie in [0, 1]")
+        fraction(refresh_fraction=refresh_fraction)
         self.refresh_fraction = refresh_fraction
 
     def images_to_score(self, epoch: int, first_epoch: int, book: ScoreBook) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The list of candidates: every image once, images with a rare defect several times."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -21,3 +23,11 @@ def candidate_list(labels: np.ndarray, rare: list[int], factor: float | None) ->
         times = max(1, round(counts.max() / counts[d])) if factor is None else round(factor)
         repetitions[labels[:, d]] = np.maximum(repetitions[labels[:, d]], times)
     return np.repeat(np.arange(len(labels)), repetitions)
+
+
+def defect_indices(names: Sequence[str], focus: Sequence[str]) -> list[int]:
+    """Channel numbers of the focused defects; raises ValueError naming an unknown one."""
+    unknown = [name for name in focus if name not in names]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: the data set has {', '.join(names)}")
+    return [list(names).index(name) for name in focus]

@@ -95,7 +95,7 @@ def _overrides(config: DictConfig) -> list[str]:
         o
         for o in [*(f"{k}={v}" for k, v in params.items()), *given]
         if not o.lstrip("+").startswith(
-            ("seed=", "tags.", "experiment=", "repeat=", "tracking.parent=", "hydra")
+            ("seed=", "tags.", "experiment=", "if_exists=", "tracking.parent=", "hydra")
         )
     ]
 

@@ -16,9 +16,9 @@ def remaining(configs: Iterable[Config]) -> list[Config]:
     for config in configs:
         identity = fingerprint(config)
         planned = left.get(identity)
-        if planned is not None and (planned.alone or not config.alone):
+        if planned is not None and (planned.exclusive or not config.exclusive):
             continue
-        if config.repeat or not _finished(config, identity):
+        if config.if_exists == "retrain" or not _finished(config, identity):
             left[identity + ("+" if planned is not None else "")] = config
     return list(left.values())
 
@@ -31,5 +31,5 @@ def _finished(config: Config, identity: str) -> bool:
 
     client = open_store(config.tracking.uri, config.output_root)
     with unreachable_is_said("runs that finished before are trained again"):
-        return find_finished(client, config.tracking.experiment, identity, config.alone) is not None
+        return find_finished(client, config.tracking.experiment, identity, config.exclusive) is not None
     return False

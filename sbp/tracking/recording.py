@@ -36,8 +36,7 @@ NO_PARAMS = (
     "run_dir",
     "output_root",
     "run_name",
-    "repeat",
-    "resume",
+    "if_exists",
     "tags",
     "tracking.uri",
     "tracking.parent",
@@ -104,7 +103,7 @@ def _begin(
     location: str | None,
 ) -> None:
     tags = {**provenance(), "run_dir": config.run_dir, **tags, **_membership(config, choices)}
-    tags["alone"] = str(config.alone).lower()
+    tags["exclusive"] = str(config.exclusive).lower()
     tags |= _nesting(config)
     if config.tracking.uri:
         tags["tracking.uri"] = masked(config.tracking.uri)
@@ -154,7 +153,7 @@ def take_over_finished(config: Config, choices: Mapping[str, str], fingerprint: 
         return None
     client, run = open_store(config.tracking.uri, config.output_root), None
     with unreachable_is_said("it is not known whether this run has finished before"):
-        run = find_finished(client, config.tracking.experiment, fingerprint, config.alone)
+        run = find_finished(client, config.tracking.experiment, fingerprint, config.exclusive)
         if run is not None:
             join_sweep(client, run, config.tracking.parent, _membership(config, choices))
     return run

@@ -31,7 +31,7 @@ def find_finished(
     """
     condition = f"tags.fingerprint = '{fingerprint}' AND attributes.status = 'FINISHED'"
     if alone:
-        condition += " AND tags.alone = 'true'"
+        condition += " AND tags.exclusive = 'true'"
     runs = read_runs(client, experiment, condition)
     return runs[-1] if runs else None
 

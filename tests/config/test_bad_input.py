@@ -61,7 +61,7 @@ def test_a_wrong_value_is_one_line_and_an_accepted_one_builds(toy, key, value):
         config = check_overrides(["scale=smoke", f"{key}={value}"]).jobs[0].config
         small = config.data.image_size == 32 and config.model.architecture == "unet"
         if small and key.split(".")[0] not in ("data", "scale", "output_root", "run_dir"):
-            model = build.build_model(config.model, 1, 2)
+            model = build.build_model(config, 2)
             trainer = build.build_trainer(config, model, toy, Progress())
             trainer.sampler.record_scores(np.arange(60), np.ones((2, 60, 2), np.float32), 0)
             assert len(trainer.sampler.plan(1).indices) > 0

@@ -6,14 +6,17 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from sbp.config import OPTIONS, flattened
+from sbp.config import flattened
 from sbp.config.paths import conf_dir
 from sbp.config.preflight import check_overrides
+from sbp.config.schemas import OPEN_GROUPS, names
 from sbp.errors import UserError
 from tests.conftest import ROOT, make_config
 
 CONF = ROOT / "conf"
-GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("experiment", "arm", "hydra"))
+GROUPS = sorted(
+    p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("experiment", "arm", "hydra", "base")
+)
 
 
 def options() -> list[tuple[str, str]]:
@@ -36,8 +39,8 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
     found: dict[str, set[str]] = {}
     for group, option in options():
         found.setdefault(group, set()).add(option)
-    for group, names in expected.items():
-        assert found[group] == set(names.split()), group
+    for group, promised in expected.items():
+        assert found[group] == set(promised.split()), group
 
 
 @pytest.mark.parametrize(("group", "option"), options())
@@ -45,15 +48,14 @@ def test_every_option_composes_and_says_what_it_is(group, option, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     named = ["data.defects=[scratch]"] if option in ("masks", "coco", "table") else []
     config = make_config(f"{group}={option}", *named)
-    chosen = getattr(config, group)
-    if group in OPTIONS:
-        assert chosen.name == option
+    if group in OPEN_GROUPS and group != "model":
+        assert getattr(config, group).name == option
     assert (CONF / group / f"{option}.yaml").read_text().startswith("# ")
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "arm").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_arm_composes_and_says_what_it_is(path: Path):
-    config = make_config(f"+arm={path.stem}")
+    config = make_config(f"arm={path.stem}")
     assert config.label
     assert path.read_text().startswith("# @package _global_\n# ")
 
@@ -67,10 +69,8 @@ def test_every_launcher_that_the_documentation_names_composes(launcher):
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_composes(path: Path):
-    check_overrides([f"+experiment={path.stem}"])
-    sweep = OmegaConf.load(path).hydra.sweeper.params
-    overrides = ["-m", f"+experiment={path.stem}", *(f"{key}={value}" for key, value in sweep.items())]
-    plan = check_overrides(overrides)
+    assert "arm" in OmegaConf.load(path).hydra.sweeper.params or path.stem in ("demo", "leakage", "search")
+    plan = check_overrides(["-m", f"experiment={path.stem}"])
     assert plan.sweep
     assert len(plan.jobs) > 0 or not plan.complete
 
@@ -106,12 +106,24 @@ MISTAKES = [
     ("defects.focus=[]", "defects.focus=.*: must be at least one defect"),
     ("staleness.every=0", "staleness.every=0: must be at least 1"),
     ("staleness.every=two", "staleness.every=two: .*Integer"),
+    ("repeat=true", "repeat=true: is called if_exists=retrain now"),
+    ("repeat=false", "repeat=false: is called if_exists=reuse now"),
+    ("resume=true", "resume=true: is called if_exists=resume now"),
+    ("+resume=False", "resume=False: is called if_exists=reuse, or if_exists=retrain now"),
+    ("alone=true", "alone=true: is called exclusive=true now"),
+    ("scale.photo_size=64", "scale.photo_size=64: is called scale.real_image_size=64 now"),
+    ("if_exists=maybe", "if_exists=maybe: must be one of auto, reuse, resume, retrain"),
+    (
+        "arm=focus_al",
+        r"arm=focus_al: must be one of balanced, .*upsampled_baseline \(did you mean focus_all\?\)",
+    ),
+    ("experiment=two", "experiment=two: must be one of border_effect, demo"),
     ("seed=-1", "seed=-1: must be at least 0"),
     ("seed=null", "seed=null: .*not Optional"),
     ("seed.x=1", "seed.x=1: .*Integer"),
     ("budget.compute=null", "one of budget.epochs, budget.compute and budget.time_s"),
     ("budget.compute=0", "budget.compute=0.0: must be above 0"),
-    ("data.image_size=50", r"data.image_size=50: must be a multiple of 16 \(2 \*\* model.encoder_depth\)"),
+    ("data.image_size=50", "data.image_size=50: must be a multiple of 16, the model's stride"),
     ("data=mvtec", r"data=mvtec: must be one of coco, .*visa \(did you mean mvtec_ad\?\)"),
     ("trainer.device=tpu", "trainer.device=tpu: must be cpu, cuda"),
     ("trainer.precision=fp8", "trainer.precision=fp8: must be one of fp32, bf16"),
@@ -196,3 +208,28 @@ def test_a_text_needs_no_quotes_beside_those_of_the_shell(place):
         place = f'"{place}"'
     (job,) = check_overrides([f"run_name={place}"]).jobs
     assert job.config.run_name == place.strip('"')
+
+
+def test_every_class_that_is_registered_has_its_option():
+    for group in set(OPEN_GROUPS) - {"model"}:
+        assert {path.stem for path in (CONF / group).glob("*.yaml")} == set(names(group)), group
+
+
+@pytest.mark.parametrize("plus", ["", "+"])
+def test_experiment_and_arm_are_chosen_like_any_group_with_or_without_a_plus(plus):
+    plan = check_overrides([f"{plus}experiment=two_defects", f"{plus}arm=focus_all_b2", "scale=smoke"])
+    (job,) = plan.jobs
+    assert plan.sweep
+    assert (job.config.section, job.config.beta.value) == ("two_defects", 2.0)
+    assert job.config.evaluation.count == 16  # the experiment's, not that of config.yaml
+
+
+def test_arms_and_experiments_inherit():
+    focus, child = make_config("arm=focus_all"), make_config("arm=focus_all_b2")
+    assert (focus.beta.value, child.beta.value) == (8.0, 2.0)
+    assert flattened(focus) | {"beta.value": 2.0, "label": child.label} == flattened(child)
+    exclusive, grid = (
+        check_overrides(["-m", f"experiment={e}"]).jobs[0].config for e in ("efficiency", "two_defects")
+    )
+    assert (exclusive.exclusive, exclusive.trainer.threads, exclusive.evaluation.count) == (True, None, 16)
+    assert (grid.exclusive, grid.trainer.threads, grid.evaluation.count) == (False, 1, 16)

@@ -116,7 +116,7 @@ def make_tiled_trainer(root, output, *more):
     )
     build.seed_everything(0)
     data = open_cached(config)
-    model = build.build_model(config.model, 1, 2)
+    model = build.build_model(config, 2)
     return build.build_trainer(config, model, data, Progress())
 
 

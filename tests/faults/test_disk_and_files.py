@@ -110,7 +110,7 @@ def test_a_disk_that_fills_up_in_the_middle(server, undisturbed, small_disk, fau
     assert "no space left on the disk" in text
     assert "Traceback" not in text
     filling.unlink()
-    victim = Victim.start(server, output, "resume=true")
+    victim = Victim.start(server, output, "if_exists=resume")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
     assert_complete(output, undisturbed)
     tally.survived()
@@ -190,7 +190,7 @@ def test_a_run_goes_on_from_the_state_before_or_starts_anew(server, undisturbed,
     tally.tried()
     folder = interrupted(server, undisturbed, tmp_path)
     DAMAGES[damage](folder / "state.pt")
-    victim = Victim.start(server, tmp_path, "resume=true")
+    victim = Victim.start(server, tmp_path, "if_exists=resume")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
     assert "cannot be continued from" in victim.log.read_text()
     if len(run_folders(tmp_path)) == 1:
@@ -226,7 +226,7 @@ def test_an_interrupted_run_that_still_runs_is_not_taken_over(server, undisturbe
     first = Victim.start(server, tmp_path)
     first.wait_for(lambda: len(run_folders(tmp_path)) > 0)
     first.signal(signal.SIGSTOP)
-    second = Victim.start(server, tmp_path, "resume=true")
+    second = Victim.start(server, tmp_path, "if_exists=resume")
     second.wait_for(lambda: len(run_folders(tmp_path)) > 1)
     first.signal(signal.SIGCONT)
     assert (first.wait(), second.wait()) == (0, 0)

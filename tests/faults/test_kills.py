@@ -64,7 +64,7 @@ def hurt(
         if cache:
             shutil.copytree(undisturbed / "cache", folder / "cache")
         while tried < kills:
-            victim = Victim.start(server, folder, *arguments, "resume=true")
+            victim = Victim.start(server, folder, *arguments, "if_exists=resume")
             there = victim.wait_for(moment(folder, chance), pause=0.0005)
             victim.kill()
             code = victim.wait()
@@ -76,7 +76,7 @@ def hurt(
             break
     assert tried, "nothing was hurt"
     tally.tried(tried)
-    victim = Victim.start(server, folder, *arguments, "resume=true")
+    victim = Victim.start(server, folder, *arguments, "if_exists=resume")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
     assert_complete(folder, undisturbed)
     tally.survived(tried)
@@ -197,7 +197,7 @@ def test_a_signal_ends_a_run_cleanly_within_an_epoch(server, undisturbed, tmp_pa
     (run,) = recorded(tmp_path)
     assert run.status == "KILLED"
     assert (run_folders(tmp_path)[0] / "state.pt").exists()
-    assert Victim.start(server, tmp_path, "resume=true").wait() == 0
+    assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
     assert_complete(tmp_path, undisturbed)
     tally.survived()
 
@@ -211,7 +211,7 @@ def test_signals_at_random_moments(server, undisturbed, tmp_path, fault, seed):
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
     tried = 0
     for _ in range(5):
-        victim = Victim.start(server, tmp_path, "resume=true")
+        victim = Victim.start(server, tmp_path, "if_exists=resume")
         victim.wait_for(random_moment(tmp_path, chance))
         number = chance.choice([signal.SIGTERM, signal.SIGINT])
         victim.signal(number)
@@ -222,6 +222,6 @@ def test_signals_at_random_moments(server, undisturbed, tmp_path, fault, seed):
         assert code in (128 + number, -number), victim.log.read_text()[-3000:]
         tried += 1
     tally.tried(tried)
-    assert Victim.start(server, tmp_path, "resume=true").wait() == 0
+    assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
     assert_complete(tmp_path, undisturbed)
     tally.survived(tried)

@@ -53,7 +53,7 @@ def test_a_loader_process_that_is_killed(server, undisturbed, tmp_path, fault):
     assert "Traceback" not in text
     (run,) = recorded(tmp_path)
     assert run.status == "FAILED"
-    assert Victim.start(server, tmp_path, "resume=true").wait() == 0
+    assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
     assert_complete(tmp_path, undisturbed)
     tally.survived()
 

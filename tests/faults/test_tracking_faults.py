@@ -239,7 +239,7 @@ def test_a_run_deleted_in_mlflow_is_recorded_again_when_it_goes_on(server, undis
     (deleted,) = recorded(tmp_path)
     open_store(None, tmp_path).delete_run(deleted.run_id)
     assert "was deleted in MLflow, left alone" in sync(tmp_path).stdout
-    assert Victim.start(server, tmp_path, "resume=true").wait() == 0
+    assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
     (run,) = recorded(tmp_path)
     assert (run.status, run.run_id == deleted.run_id) == ("FINISHED", False)
     assert_same_metrics(run, recorded(undisturbed)[0])

@@ -56,7 +56,7 @@ def train(tmp_path, source: Source, *overrides: str) -> tuple[Trainer, list]:
     config.defects.focus = list(source.defects)
     config.data.rare = list(source.defects[-1:])
     build.seed_everything(0)
-    model = build.build_model(config.model, 1, len(source.defects))
+    model = build.build_model(config, len(source.defects))
     trainer = build.build_trainer(config, model, open_data(source, tmp_path), Progress())
     records = list(trainer.epochs())
     assert len(records) == 3

@@ -137,11 +137,11 @@ def test_valid_is_shared_by_channels_and_nothing_valid_scores_zero(scheme):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "exactly one of k"),
-        ({"k": 2, "fraction": 0.5}, "exactly one of k"),
-        ({"k": 0}, "k=0, must be at least 1 pixel"),
-        ({"fraction": 0.0}, r"fraction=0.0, must lie in \(0, 1\]"),
-        ({"fraction": 1.5}, r"fraction=1.5, must lie in \(0, 1\]"),
+        ({}, "^k=None, fraction=None: give exactly one, the other null$"),
+        ({"k": 2, "fraction": 0.5}, "^k=2, fraction=0.5: give exactly one, the other null$"),
+        ({"k": 0}, "^k=0: must be at least 1$"),
+        ({"fraction": 0.0}, "^fraction=0.0: must be above 0 and at most 1, or null$"),
+        ({"fraction": 1.5}, "^fraction=1.5: must be above 0 and at most 1, or null$"),
     ],
 )
 def test_topk_mean_rejects(arguments, message):
@@ -150,8 +150,13 @@ def test_topk_mean_rejects(arguments, message):
 
 
 def test_topk_mean_rejects_more_pixels_than_the_image_has():
-    with pytest.raises(ValueError, match="k=7 is more than the image's 6 pixels"):
+    with pytest.raises(ValueError, match=r"^k=7: must be at most the image's 6 pixels$"):
         TopKMean(k=7)(LOSS, NO_TARGET)
+    with pytest.raises(ValueError, match=r"^k=7: must be at most the image's 6 pixels$"):
+        TopKMean(k=7).check_size(2, 3)
+    with pytest.raises(ValueError, match=r"^k=7: must be at most the image's 6 pixels$"):
+        TopKMean(k=7).check_size(4, 6, scale_factor=0.5)
+    TopKMean(k=6).check_size(2, 3)
 
 
 @pytest.mark.parametrize("scheme", [TopKMean(k=6), TopKMean(fraction=1.0)], ids=["k", "fraction"])
@@ -314,7 +319,7 @@ def test_band_around_the_border_is_left_out(width, target, counted):
 
 
 def test_maskdefectborders_rejects_no_width():
-    with pytest.raises(ValueError, match="width=0, must be at least 1 pixel"):
+    with pytest.raises(ValueError, match=r"^width=0: must be at least 1$"):
         MaskDefectBorders(0)
 
 
@@ -326,7 +331,7 @@ def test_shift_moves_image_and_target_together_and_marks_what_came_in():
     pixels = torch.arange(1.0, h * w + 1).view(1, 1, h, w)
     images = torch.cat([pixels, pixels + 100], dim=1).expand(n, 2, h, w)
     target = torch.cat([pixels, -pixels, pixels * 7], dim=1).expand(n, 3, h, w)
-    moved, moved_target, valid = Shift(2).shift(images, target, torch.Generator().manual_seed(3))
+    moved, moved_target, valid = Shift(2).transform(images, target, torch.Generator().manual_seed(3))
     assert moved.shape == images.shape
     assert moved_target.shape == target.shape
     assert valid.shape == (n, 1, h, w)
@@ -353,7 +358,7 @@ def test_shift_leaves_pixels_from_outside_out_of_the_score():
     generator = torch.Generator().manual_seed(0)
     shifted = 0
     for _ in range(20):
-        _, moved_target, valid = Shift(2).shift(images, target, generator)
+        _, moved_target, valid = Shift(2).transform(images, target, generator)
         loss_map = torch.where(valid, 1.0, 9.0)
         assert Shift(2)(loss_map, moved_target, valid).item() == 1.0
         shifted += int(not valid.all())
@@ -363,11 +368,11 @@ def test_shift_leaves_pixels_from_outside_out_of_the_score():
 def test_shift_draws_from_its_generator_alone():
     images, target = torch.rand(8, 3, 6, 6), torch.zeros(8, 1, 6, 6)
     torch.manual_seed(0)
-    first = Shift(2).shift(images, target, torch.Generator().manual_seed(5))
+    first = Shift(2).transform(images, target, torch.Generator().manual_seed(5))
     after = torch.rand(1)
     torch.manual_seed(1)
-    again = Shift(2).shift(images, target, torch.Generator().manual_seed(5))
-    other = Shift(2).shift(images, target, torch.Generator().manual_seed(6))
+    again = Shift(2).transform(images, target, torch.Generator().manual_seed(5))
+    other = Shift(2).transform(images, target, torch.Generator().manual_seed(6))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
     torch.manual_seed(0)
@@ -375,8 +380,21 @@ def test_shift_draws_from_its_generator_alone():
 
 
 def test_shift_rejects_no_shift():
-    with pytest.raises(ValueError, match="max_shift=0, must be at least 1 pixel"):
+    with pytest.raises(ValueError, match=r"^max_shift=0: must be at least 1$"):
         Shift(0)
+    with pytest.raises(ValueError, match=r"^max_shift=4: must be below the image's side of 4 pixels$"):
+        Shift(4).check_size(4, 9)
+
+
+def test_only_shift_moves_the_image():
+    assert [name for name, cls in AGGREGATIONS.items() if cls.moves_image] == ["shift"]
+    images, target = torch.rand(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
+    for scheme in SCHEMES:
+        if not scheme.moves_image:
+            same, same_target, valid = scheme.transform(images, target, torch.Generator())
+            assert same is images
+            assert same_target is target
+            assert valid is None
 
 
 # ---- properties

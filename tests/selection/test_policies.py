@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from sbp.selection import (
+    POLICIES,
     Balanced,
     Everything,
     PerDefect,
+    Policy,
     Random,
     ScoreBook,
+    SelectionContext,
     Selective,
     candidate_list,
 )
@@ -35,6 +38,16 @@ def near(successes: int, trials: int, p: float) -> bool:
     return abs(successes - trials * p) < 4 * math.sqrt(trials * p * (1 - p)) + 1e-9
 
 
+def select(policy: Policy, candidates, book: ScoreBook, generator, **about) -> np.ndarray:
+    """What the policy keeps. about: beta, focus, labels; see SelectionContext."""
+    return policy.select(SelectionContext(candidates, book, **about), generator)
+
+
+def labels_of(defective: np.ndarray) -> np.ndarray:
+    """(N, 1) labels of images with and without a defect."""
+    return np.asarray(defective, dtype=bool)[:, None]
+
+
 class Constant:
     """Stands in for a generator: every number is u."""
 
@@ -45,7 +58,7 @@ class Constant:
         return np.full(size, self.u, dtype=dtype)
 
 
-def percentiles_of(policy: type[Selective], focus: list[int], candidates, book: ScoreBook) -> list[float]:
+def percentiles_of(policy: type[Policy], focus: list[int], candidates, book: ScoreBook) -> list[float]:
     """The percentile a policy gives each candidate: at beta 1 it keeps those whose percentile exceeds u.
 
     Percentiles are multiples of 1 / 2n; the highest must be 1, so that no draw is empty.
@@ -53,7 +66,8 @@ def percentiles_of(policy: type[Selective], focus: list[int], candidates, book: 
     steps = 2 * len(candidates)
     kept = np.zeros(len(candidates))
     for step in range(steps):
-        kept[policy(1.0, focus).select(candidates, book, Constant((step + 0.5) / steps))] += 1
+        u = Constant((step + 0.5) / steps)
+        kept[select(policy(), candidates, book, u, beta=1.0, focus=focus)] += 1
     return (kept / steps).tolist()
 
 
@@ -62,7 +76,7 @@ def percentiles_of(policy: type[Selective], focus: list[int], candidates, book: 
 
 def test_none_keeps_every_candidate_with_its_repetitions():
     candidates = np.array([0, 1, 1, 2])
-    assert sorted(Everything().select(candidates, ScoreBook(3, 1), rng())) == [0, 1, 2, 3]
+    assert sorted(select(Everything(), candidates, ScoreBook(3, 1), rng())) == [0, 1, 2, 3]
 
 
 # ---- selective
@@ -79,7 +93,7 @@ def test_selective_ranks_by_the_largest_score_over_the_focused_defects():
 def test_selective_keeps_images_never_scored():
     book = ScoreBook(50, 1)
     book.record_scores(np.arange(40), np.arange(40.0)[None, :, None], 0)
-    kept = Selective(1000, [0]).select(np.arange(50), book, rng())
+    kept = select(Selective(), np.arange(50), book, rng(), beta=1000, focus=[0])
     assert set(range(40, 50)) <= set(kept.tolist())
     assert 39 in kept
     assert 0 not in kept
@@ -89,29 +103,19 @@ def test_selective_keeps_images_never_scored():
 def test_selective_keeps_each_image_as_often_as_its_percentile_says(beta):
     scores = np.array([0.4, -1.0, 7.0, 2.0, 2.0])
     counts, repeats, generator = np.zeros(5), 4000, rng(1)
-    policy, book, candidates = Selective(beta, [0]), book_of(scores), np.arange(5)
+    book, candidates = book_of(scores), np.arange(5)
     for _ in range(repeats):
-        counts[policy.select(candidates, book, generator)] += 1
+        counts[select(Selective(), candidates, book, generator, beta=beta)] += 1
     for count, q in zip(counts, [0.4, 0.2, 1.0, 0.7, 0.7], strict=True):
         assert near(count, repeats, q**beta)
 
 
 def test_beta_0_keeps_all_and_beta_1000_at_least_the_worst():
     book, candidates = book_of(rng(2).random(300)), np.arange(300)
-    assert sorted(Selective(0, [0]).select(candidates, book, rng())) == list(range(300))
+    assert sorted(select(Selective(), candidates, book, rng(), beta=0, focus=[0])) == list(range(300))
     worst = int(np.argmax(book.scores))
-    assert worst in Selective(1000, [0]).select(candidates, book, rng())
-    assert Selective(1000, [0]).select(np.array([0]), book_of([0.0]), rng()).tolist() == [0]
-
-
-@pytest.mark.parametrize("policy", [Selective, PerDefect])
-def test_selective_rejects(policy):
-    with pytest.raises(ValueError, match=r"beta=-1, must be at least 0"):
-        policy(-1, [0])
-    with pytest.raises(ValueError, match=r"beta=nan, must be at least 0"):
-        policy(math.nan, [0])
-    with pytest.raises(ValueError, match="focus: name at least one defect"):
-        policy(8, [])
+    assert worst in select(Selective(), candidates, book, rng(), beta=1000, focus=[0])
+    assert select(Selective(), np.array([0]), book_of([0.0]), rng(), beta=1000, focus=[0]).tolist() == [0]
 
 
 # ---- per_defect
@@ -127,12 +131,14 @@ def two_defects() -> ScoreBook:
 
 def test_per_defect_keeps_the_image_of_a_rare_defect_that_selective_drops():
     book, candidates, repeats = two_defects(), np.arange(100), 200
-    together, apart = Selective(8, [0, 1]), PerDefect(8, [0, 1])
+    about = {"beta": 8, "focus": [0, 1]}
     assert percentiles_of(Selective, [0, 1], candidates, book)[99] == 0.5
     assert percentiles_of(PerDefect, [0, 1], candidates, book)[99] == 1.0
     generator = rng(3)
-    kept_together = sum(99 in together.select(candidates, book, generator) for _ in range(repeats))
-    kept_apart = sum(99 in apart.select(candidates, book, generator) for _ in range(repeats))
+    kept_together = sum(
+        99 in select(Selective(), candidates, book, generator, **about) for _ in range(repeats)
+    )
+    kept_apart = sum(99 in select(PerDefect(), candidates, book, generator, **about) for _ in range(repeats))
     assert kept_together <= 10  # 0.5 ** 8 of 200 is 0.8
     assert kept_apart == repeats
 
@@ -156,7 +162,7 @@ def test_per_defect_keeps_images_never_scored():
 def test_per_defect_keeps_about_d_over_d_plus_beta_of_independent_scores():
     n, generator = 20_000, rng(4)
     book = book_of(generator.random((n, 3)))
-    kept = len(PerDefect(8, [0, 1, 2]).select(np.arange(n), book, generator))
+    kept = len(select(PerDefect(), np.arange(n), book, generator, beta=8, focus=[0, 1, 2]))
     assert near(kept, n, 3 / 11)
 
 
@@ -170,8 +176,8 @@ def test_random_keeps_the_same_fraction_as_selective(beta, n):
     repeats = 200_000 // n // 10
     trials = repeats * n
     p = expected_kept_fraction(beta, n)
-    for policy in (Random(beta), Selective(beta, [0])):
-        kept = sum(len(policy.select(candidates, book, generator)) for _ in range(repeats))
+    for policy in (Random(), Selective()):
+        kept = sum(len(select(policy, candidates, book, generator, beta=beta)) for _ in range(repeats))
         # at n = 20 one draw in about 300 is empty and repeated, far within the tolerance
         assert near(kept, trials, p), policy.name
 
@@ -179,33 +185,24 @@ def test_random_keeps_the_same_fraction_as_selective(beta, n):
 def test_random_does_not_look_at_the_scores():
     n = 1000
     rising, falling = book_of(np.arange(n)), book_of(-np.arange(n))
-    first = Random(8.0).select(np.arange(n), rising, rng(7))
-    assert first.tolist() == Random(8.0).select(np.arange(n), falling, rng(7)).tolist()
-    assert first.tolist() == Random(8.0).select(np.arange(n), ScoreBook(n, 1), rng(7)).tolist()
-    low = sum((Random(8.0).select(np.arange(n), rising, rng(s)) < n // 2).sum() for s in range(100))
+    first = select(Random(), np.arange(n), rising, rng(7))
+    assert first.tolist() == select(Random(), np.arange(n), falling, rng(7)).tolist()
+    assert first.tolist() == select(Random(), np.arange(n), ScoreBook(n, 1), rng(7)).tolist()
+    low = sum((select(Random(), np.arange(n), rising, rng(s)) < n // 2).sum() for s in range(100))
     assert near(low, 100 * n // 2, expected_kept_fraction(8.0, n))
 
 
 def test_random_takes_a_fraction_and_its_draw_is_never_empty():
     book = ScoreBook(20_000, 1)
-    assert near(len(Random(fraction=0.3).select(np.arange(20_000), book, rng(8))), 20_000, 0.3)
-    assert len(Random(fraction=1.0).select(np.arange(7), book, rng())) == 7
-    assert all(len(Random(fraction=1e-9).select(np.arange(3), book, rng(seed))) == 1 for seed in range(10))
+    assert near(len(select(Random(fraction=0.3), np.arange(20_000), book, rng(8))), 20_000, 0.3)
+    assert len(select(Random(fraction=1.0), np.arange(7), book, rng())) == 7
+    assert all(len(select(Random(fraction=1e-9), np.arange(3), book, rng(seed))) == 1 for seed in range(10))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, "exactly one of beta and fraction"),
-        ({"beta": 8.0, "fraction": 0.1}, "exactly one of beta and fraction"),
-        ({"fraction": 0.0}, r"fraction=0.0, must lie in \(0, 1\]"),
-        ({"fraction": 1.1}, r"fraction=1.1, must lie in \(0, 1\]"),
-        ({"beta": -0.5}, "beta=-0.5, must be at least 0"),
-    ],
-)
-def test_random_rejects(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Random(**arguments)
+@pytest.mark.parametrize("fraction", [0.0, 1.1, math.nan])
+def test_random_rejects_a_fraction_outside_0_to_1(fraction):
+    with pytest.raises(ValueError, match=r"^fraction=.*: must be above 0 and at most 1, or null$"):
+        Random(fraction)
 
 
 # ---- balanced
@@ -217,20 +214,24 @@ def test_random_rejects(arguments, message):
 def test_balanced_takes_all_defective_and_the_ratio_of_healthy(ratio, healthy):
     defective = np.zeros(20, dtype=bool)
     defective[[3, 7, 8, 19]] = True
-    kept = Balanced(defective, ratio).select(np.arange(20), ScoreBook(20, 1), rng(9))
+    kept = select(Balanced(ratio), np.arange(20), ScoreBook(20, 1), rng(9), labels=labels_of(defective))
     assert len(set(kept.tolist())) == len(kept) == 4 + healthy
     assert set(kept[defective[kept]].tolist()) == {3, 7, 8, 19}
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, 5.0])
 def test_balanced_without_defective_images_draws_one_healthy(ratio):
-    kept = Balanced(np.zeros(6, dtype=bool), ratio).select(np.arange(6), ScoreBook(6, 1), rng())
+    kept = select(
+        Balanced(ratio), np.arange(6), ScoreBook(6, 1), rng(), labels=labels_of(np.zeros(6, dtype=bool))
+    )
     assert len(kept) == 1
     assert 0 <= kept[0] < 6
 
 
 def test_balanced_without_healthy_images_takes_all():
-    kept = Balanced(np.ones(5, dtype=bool), 2.0).select(np.arange(5), ScoreBook(5, 1), rng())
+    kept = select(
+        Balanced(2.0), np.arange(5), ScoreBook(5, 1), rng(), labels=labels_of(np.ones(5, dtype=bool))
+    )
     assert sorted(kept) == [0, 1, 2, 3, 4]
 
 
@@ -238,7 +239,9 @@ def test_balanced_draws_every_healthy_image_equally_often():
     defective = np.arange(20) < 4
     counts, generator = np.zeros(20), rng(10)
     for _ in range(1600):
-        counts[Balanced(defective).select(np.arange(20), ScoreBook(20, 1), generator)] += 1
+        counts[
+            select(Balanced(), np.arange(20), ScoreBook(20, 1), generator, labels=labels_of(defective))
+        ] += 1
     assert (counts[:4] == 1600).all()
     assert all(near(count, 1600, 4 / 16) for count in counts[4:])
 
@@ -246,7 +249,7 @@ def test_balanced_draws_every_healthy_image_equally_often():
 def test_balanced_counts_upsampled_images_with_their_repetitions():
     defective = np.array([False, True, False, False, False, False])
     candidates = np.array([0, 1, 1, 1, 2, 3, 4, 5])
-    kept = candidates[Balanced(defective, 1.0).select(candidates, ScoreBook(6, 1), rng())]
+    kept = candidates[select(Balanced(1.0), candidates, ScoreBook(6, 1), rng(), labels=labels_of(defective))]
     assert (kept == 1).sum() == 3
     assert len(set(kept[kept != 1].tolist())) == 3
 
@@ -254,14 +257,21 @@ def test_balanced_counts_upsampled_images_with_their_repetitions():
 @pytest.mark.parametrize("ratio", [-0.5, math.nan])
 def test_balanced_rejects_a_ratio_below_0(ratio):
     with pytest.raises(ValueError, match=r"healthy_ratio=.*at least 0"):
-        Balanced(np.ones(2, dtype=bool), ratio)
+        Balanced(ratio)
+
+
+def test_balanced_says_that_it_needs_labels():
+    with pytest.raises(ValueError, match="labels: this policy needs the labels"):
+        select(Balanced(), np.arange(2), ScoreBook(2, 1), rng())
 
 
 def test_only_selection_by_scores_needs_scores():
-    policies = [Everything(), Selective(8, [0]), PerDefect(8, [0]), Random(8.0), Balanced(np.ones(2))]
+    policies = [cls() for cls in POLICIES.values()]
     assert [p.name for p in policies] == ["none", "selective", "per_defect", "random", "balanced"]
     assert [p.needs_scores for p in policies] == [False, True, True, False, False]
     assert [p.warms_up for p in policies] == [False, True, True, True, False]
+    assert [p.uses_beta for p in policies] == [False, True, True, True, False]
+    assert not Random(fraction=0.5).uses_beta
 
 
 # ---- upsampling
@@ -332,9 +342,10 @@ def test_percentiles_are_taken_over_the_list_with_repetitions():
 
 def test_every_repetition_is_drawn_on_its_own():
     book, candidates, repeats = book_of([1.0, 5.0, 3.0]), np.array([0, 1, 2, 2]), 4000
-    generator, policy = rng(11), Selective(2, [0])
+    generator = rng(11)
     copies = [
-        int((candidates[policy.select(candidates, book, generator)] == 2).sum()) for _ in range(repeats)
+        int((candidates[select(Selective(), candidates, book, generator, beta=2)] == 2).sum())
+        for _ in range(repeats)
     ]
     p = 0.625**2
     for number, probability in enumerate([(1 - p) ** 2, 2 * p * (1 - p), p**2]):

@@ -4,6 +4,8 @@ import doctest
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from sbp.selection import (
     NEVER,
@@ -76,7 +78,7 @@ def test_planning_does_not_change_the_candidates_or_numpys_random_state():
     assert candidates.tolist() == one.candidates.tolist() == [0, 1, 1, 2]
 
 
-@pytest.mark.parametrize("policy", [Selective(8.0, [0]), Random(8.0), Everything()], ids=lambda p: p.name)
+@pytest.mark.parametrize("policy", [Selective(), Random(), Everything()], ids=lambda p: p.name)
 @pytest.mark.parametrize("warmup_epochs", [1, 3])
 def test_warmup_trains_on_every_candidate_and_scores_nothing(policy: Policy, warmup_epochs):
     book = ScoreBook(N, 1)
@@ -95,7 +97,9 @@ def test_warmup_trains_on_every_candidate_and_scores_nothing(policy: Policy, war
 
 def test_balanced_has_no_warmup():
     defective = np.arange(N) < 10
-    one = SelectiveSampler(ScoreBook(N, 1), Balanced(defective), Periodic(), 0, warmup_epochs=2)
+    one = SelectiveSampler(
+        ScoreBook(N, 1), Balanced(), Periodic(), 0, warmup_epochs=2, labels=defective[:, None]
+    )
     assert len(one.plan(0).indices) == 20
 
 
@@ -132,9 +136,9 @@ def test_a_plan_names_images_and_counts_candidates():
 
 
 def test_never_an_empty_epoch():
-    one = SelectiveSampler(ScoreBook(1, 1), Selective(1000, [0]), Periodic(), 0, warmup_epochs=0)
+    one = SelectiveSampler(ScoreBook(1, 1), Selective(), Periodic(), 0, warmup_epochs=0, beta=1000)
     one.record_scores(np.array([0]), np.zeros((1, 1, 1)), 0)
-    tied = SelectiveSampler(ScoreBook(9, 1), Selective(1000, [0]), Periodic(), 0, warmup_epochs=0)
+    tied = SelectiveSampler(ScoreBook(9, 1), Selective(), Periodic(), 0, warmup_epochs=0, beta=1000)
     tied.record_scores(np.arange(9), np.ones((1, 9, 1)), 0)
     for epoch in range(20):
         assert one.plan(epoch).indices.tolist() == [0]
@@ -142,13 +146,13 @@ def test_never_an_empty_epoch():
 
 
 def test_policies_without_scores_never_score():
-    for policy in (Everything(), Random(8.0), Balanced(np.ones(N, dtype=bool))):
+    for policy in (Everything(), Random(), Balanced()):
         for staleness in (Periodic(), Reuse(0.5)):
             one = SelectiveSampler(ScoreBook(N, 1), policy, staleness, 0)
             assert all(len(one.images_to_score(epoch)) == 0 for epoch in range(3))
             assert not one.writes_back
-    assert SelectiveSampler(ScoreBook(N, 1), Selective(8, [0]), Reuse(0.5), 0).writes_back
-    assert not SelectiveSampler(ScoreBook(N, 1), Selective(8, [0]), Periodic(), 0).writes_back
+    assert SelectiveSampler(ScoreBook(N, 1), Selective(), Reuse(0.5), 0).writes_back
+    assert not SelectiveSampler(ScoreBook(N, 1), Selective(), Periodic(), 0).writes_back
 
 
 def test_records_go_into_the_book():
@@ -163,7 +167,7 @@ def test_records_go_into_the_book():
 def test_simple_takes_its_arguments():
     one = SelectiveSampler.simple(num_images=12, beta=4.0, every=3, only_seen=True, seed=6)
     assert len(one.book) == 12
-    assert one.policy.beta == 4.0
+    assert one.beta == 4.0
     assert one.staleness.name == "stale_smart"
     assert one.staleness.every == 3
     assert one.seed == 6
@@ -191,8 +195,40 @@ def test_the_example_of_the_docstring_runs():
 
 
 def test_a_negative_warmup_is_rejected():
-    with pytest.raises(ValueError, match="warmup_epochs=-1, must be at least 0"):
+    with pytest.raises(ValueError, match=r"^warmup_epochs=-1: must be at least 0$"):
         SelectiveSampler(ScoreBook(1, 1), Everything(), Periodic(), 0, warmup_epochs=-1)
+
+
+@pytest.mark.parametrize("beta", [-1, float("nan")])
+def test_a_negative_beta_is_rejected(beta):
+    with pytest.raises(ValueError, match=f"^beta={beta}: must be at least 0$"):
+        SelectiveSampler(ScoreBook(1, 1), Selective(), Periodic(), 0, beta=beta)
+
+
+def test_no_focus_is_rejected():
+    with pytest.raises(ValueError, match=r"^focus: must name at least one defect"):
+        SelectiveSampler(ScoreBook(1, 1), Selective(), Periodic(), 0, focus=[])
+
+
+def test_a_data_loader_takes_it_as_its_sampler():
+    one = scored_sampler(beta=2.0)
+    loader = DataLoader(range(N), batch_size=16, sampler=one)
+    for epoch in (3, 4):
+        one.set_epoch(epoch)
+        seen = torch.cat(list(loader)).tolist()
+        assert seen == one.plan(epoch).indices.tolist()
+        assert len(one) == len(seen)
+        assert len(loader) == -(-len(seen) // 16)
+
+
+def test_an_epoch_is_drawn_once_from_the_scores_at_its_first_use():
+    one = scored_sampler()
+    one.set_epoch(3)
+    one.record_scores(np.arange(N), -one.book.scores, 3)  # before it is first asked for
+    first = list(one)
+    one.record_scores(np.arange(N), -one.book.scores, 3)
+    assert list(one) == first
+    assert first != scored_sampler().plan(3).indices.tolist()
 
 
 def test_defect_indices():

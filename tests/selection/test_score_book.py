@@ -32,7 +32,7 @@ def test_a_new_book_knows_nothing():
     assert np.isnan(book.scores).all()
     assert book.never_scored.tolist() == [True] * 3
     assert book.scored_at.tolist() == book.trained_at.tolist() == [NEVER] * 3
-    assert book.times_scored.tolist() == book.times_selected.tolist() == [0] * 3
+    assert book.times_selected.tolist() == [0] * 3
 
 
 @pytest.mark.parametrize(("images", "defects", "schemes"), [(0, 1, ("max",)), (1, 0, ("max",)), (1, 1, ())])
@@ -49,14 +49,12 @@ def test_scores_go_to_their_images_schemes_and_defects(indices):
     first, second = indices
     np.testing.assert_allclose(book.scores[:, first], [[1.0, 2.0], [0.1, 0.2]], rtol=1e-6)
     np.testing.assert_allclose(book.scores[:, second], [[3.0, 4.0], [0.3, 0.4]], rtol=1e-6)
-    np.testing.assert_allclose(book.defect_scores(1)[second], [0.3, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(book.defect_scores()[second], [3.0, 4.0], rtol=1e-6)
     others = [i for i in range(5) if i not in indices]
     assert book.scored_at[indices].tolist() == [7, 7]
-    assert book.times_scored[indices].tolist() == [1, 1]
     assert book.never_scored[others].all()
     assert not book.never_scored[indices].any()
     assert np.isnan(book.scores[:, others]).all()
-    assert not book.times_scored[others].any()
 
 
 @pytest.mark.parametrize("indices", [[0, 2, 1, 3], [1, 3, 2, 4], [0, 1, 2, 3], [4, 0, 2, 1], [3]])
@@ -67,15 +65,12 @@ def test_any_order_of_images_is_written_as_given(indices):
     np.testing.assert_array_equal(book.scores.ravel(), expected)
 
 
-def test_the_last_score_and_the_running_mean_of_the_first_scheme_are_kept():
+def test_the_last_score_of_each_scheme_is_kept():
     book = ScoreBook(2, 2, ("max", "mean"))
     for epoch, score in enumerate([6.0, 2.0, 1.0]):
         scores = np.array([[[score, 10 * score]], [[99.0, 99.0]]])
         book.record_scores(np.array([1]), scores, epoch)
     assert book.scores[:, 1].tolist() == [[1.0, 10.0], [99.0, 99.0]]
-    np.testing.assert_allclose(book.mean_score[1], [3.0, 30.0], rtol=1e-6)
-    assert book.mean_score[0].tolist() == [0.0, 0.0]
-    assert book.times_scored.tolist() == [0, 3]
     assert book.scored_at.tolist() == [NEVER, 2]
 
 
@@ -136,7 +131,6 @@ def test_image_scores_are_the_largest_of_the_focused_defects():
     np.testing.assert_array_equal(book.image_scores([2]), np.float32([2, 3, math.nan]))
     np.testing.assert_array_equal(book.image_scores([0, 2]), np.float32([2, 4, math.nan]))
     np.testing.assert_array_equal(book.image_scores([2, 1, 0]), np.float32([5, 4, math.nan]))
-    np.testing.assert_array_equal(book.image_scores([1, 2], scheme=1), np.float32([8, 0.25, math.nan]))
 
 
 def test_image_scores_do_not_write_into_the_book():

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from sbp.selection import Periodic, Reuse, ScoreBook, Selective, SelectiveSampler, Staleness
+from sbp.selection import (
+    STALENESSES,
+    EveryEpoch,
+    Periodic,
+    Reuse,
+    ScoreBook,
+    Selective,
+    SelectiveSampler,
+    Smart,
+    Stale,
+    Staleness,
+)
 
 ALL = [0, 1, 2, 3, 4, 5]
 TRAINED_AFTER_WARMUP = [ALL, [0, 1], [2], [0], [3, 4], [5], [1], [2, 3], [0, 5]]
@@ -15,7 +26,7 @@ TRAINED = [[4], *TRAINED_AFTER_WARMUP[1:]]
 def scored_images(staleness: Staleness, warmup_epochs: int, trained: list[list[int]]) -> list[list[int]]:
     """The images each epoch scores, given those each epoch trains on."""
     book = ScoreBook(len(ALL), 1)
-    sampler = SelectiveSampler(book, Selective(8.0, [0]), staleness, seed=0, warmup_epochs=warmup_epochs)
+    sampler = SelectiveSampler(book, Selective(), staleness, seed=0, warmup_epochs=warmup_epochs)
     scored = []
     for epoch, images in enumerate(trained):
         due = sampler.images_to_score(epoch)
@@ -89,15 +100,23 @@ def test_names_are_those_of_the_methods():
     assert [s.name for s in [*periodic, Reuse()]] == ["every_epoch", "stale", "smart", "stale_smart", "reuse"]
 
 
+def test_each_name_stands_for_its_schedule():
+    made = {name: cls() for name, cls in STALENESSES.items()}
+    assert {name: s.name for name, s in made.items()} == {name: name for name in made}
+    assert list(made) == ["every_epoch", "stale", "smart", "stale_smart", "reuse"]
+    # an N of one's own makes it another method, and it says so
+    assert [EveryEpoch(9).name, Stale(1).name, Smart(3).name] == ["stale", "every_epoch", "stale_smart"]
+
+
 @pytest.mark.parametrize("every", [0, -1])
 def test_a_period_below_one_epoch_is_rejected(every):
-    with pytest.raises(ValueError, match=f"every={every}, must be at least 1 epoch"):
+    with pytest.raises(ValueError, match=f"^every={every}: must be at least 1$"):
         Periodic(every)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.5, float("nan")])
 def test_a_refresh_fraction_outside_0_to_1_is_rejected(fraction):
-    with pytest.raises(ValueError, match=r"refresh_fraction=.*must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"^refresh_fraction=.*: must be between 0 and 1$"):
         Reuse(fraction)
 
 
@@ -123,7 +142,7 @@ SEEN_IN_FOUR = 4 / 9 - 6 / 17 + 4 / 25 - 1 / 33
 def test_simulated_cost_is_the_ideal(staleness, ideal, speed_up):
     n, epochs, start = 2000, 164, 4
     generator = np.random.default_rng(0)
-    sampler = SelectiveSampler(ScoreBook(n, 1), Selective(8.0, [0]), staleness, seed=1, warmup_epochs=0)
+    sampler = SelectiveSampler(ScoreBook(n, 1), Selective(), staleness, seed=1, warmup_epochs=0)
     cost = 0.0
     for epoch in range(epochs):
         due = sampler.images_to_score(epoch)

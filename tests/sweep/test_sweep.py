@@ -41,12 +41,12 @@ def parents_of(output: Path):
 def grid(tmp_path_factory) -> Path:
     """The output folder of a section of three arms in parallel processes."""
     output = tmp_path_factory.mktemp("grid")
-    done = sbp("-m", "+experiment=two_defects", *ARMS, output=output)
+    done = sbp("-m", "experiment=two_defects", *ARMS, output=output)
     assert done.returncode == 0, done.stderr
     return output
 
 
-ARMS = ("+arm=baseline,focus_all,random_b8", "scale=smoke", "seed=0,1")
+ARMS = ("arm=baseline,focus_all,random_b8", "scale=smoke", "seed=0,1")
 
 
 def test_a_section_is_a_parent_run_with_its_jobs_as_children(grid):
@@ -91,7 +91,7 @@ def test_validation_comes_as_often_in_long_runs_as_in_short_ones(grid):
 def test_the_same_sweep_again_trains_nothing(grid):
     output = grid
     before = {run.info.run_id for run in all_runs(output)}
-    done = sbp("-m", "+experiment=two_defects", *ARMS, output=output)
+    done = sbp("-m", "experiment=two_defects", *ARMS, output=output)
     assert done.returncode == 0, done.stderr
     assert {run.info.run_id for run in all_runs(output)} == before  # neither runs nor a second parent
     assert parents_of(output)[0].info.status == "FINISHED"
@@ -99,7 +99,7 @@ def test_the_same_sweep_again_trains_nothing(grid):
 
 def test_a_run_that_two_sections_share_is_trained_once_and_listed_in_both(grid):
     output = grid
-    overrides = ("-m", "+experiment=upsampling", "+arm=focus_all,balanced", "scale=smoke", "seed=0")
+    overrides = ("-m", "experiment=upsampling", "arm=focus_all,balanced", "scale=smoke", "seed=0")
     done = sbp(*overrides, output=output)
     assert done.returncode == 0, done.stderr
     runs = read_runs(open_store(None, output), "sbp", "tags.`section.upsampling` LIKE '%'")
@@ -113,7 +113,7 @@ def test_a_run_that_two_sections_share_is_trained_once_and_listed_in_both(grid):
 
 def test_other_seeds_of_a_section_join_the_same_parent(grid):
     output = grid
-    done = sbp("-m", "+experiment=two_defects", "+arm=baseline", "scale=smoke", "seed=2", output=output)
+    done = sbp("-m", "experiment=two_defects", "arm=baseline", "scale=smoke", "seed=2", output=output)
     assert done.returncode == 0, done.stderr
     named = [p for p in parents_of(output) if p.info.run_name == "two_defects / smoke"]
     children = [
@@ -241,7 +241,7 @@ def test_remaining_jobs_count_a_shared_run_once_and_respect_the_machine_alone():
 @pytest.mark.parametrize("section", SECTIONS)
 @pytest.mark.parametrize("scale", ["smoke", "cpu"])
 def test_every_job_of_every_section_composes(section, scale):
-    plan = check_overrides(["-m", f"+experiment={section}", f"scale={scale}", "seed=0,1"])
+    plan = check_overrides(["-m", f"experiment={section}", f"scale={scale}", "seed=0,1"])
     assert plan.sweep
     assert plan.complete
     assert all(job.config.section == section for job in plan.jobs)
@@ -255,7 +255,7 @@ def test_every_job_of_every_section_composes(section, scale):
 def test_an_arm_is_the_same_run_in_every_section():
     known: dict[str, str] = {}
     for section in SECTIONS:
-        for job in check_overrides(["-m", f"+experiment={section}", "scale=smoke"]).jobs:
+        for job in check_overrides(["-m", f"experiment={section}", "scale=smoke"]).jobs:
             assert known.setdefault(job.config.label or "", fingerprint(job.config)) == fingerprint(
                 job.config
             )
@@ -263,14 +263,14 @@ def test_an_arm_is_the_same_run_in_every_section():
 
 
 def test_an_experiment_without_m_is_a_sweep_too():
-    plan = check_overrides(["+experiment=selectivity", "scale=smoke"])
+    plan = check_overrides(["experiment=selectivity", "scale=smoke"])
     assert plan.sweep
     assert len(plan.jobs) == 8
 
 
 def test_every_comparison_holds_the_controls():
     for section in set(SECTIONS) - {"preliminary_study", "gradient_similarity"}:
-        jobs = check_overrides(["-m", f"+experiment={section}", "scale=smoke"]).jobs
+        jobs = check_overrides(["-m", f"experiment={section}", "scale=smoke"]).jobs
         names = {job.config.selection.name for job in jobs}
         assert {"none", "random", "balanced"} <= names, section
         assert len({job.config.budget.compute for job in jobs}) == 1
@@ -278,7 +278,7 @@ def test_every_comparison_holds_the_controls():
 
 def test_a_wrong_arm_is_one_line_before_anything_starts():
     with pytest.raises(UserError, match=r"arm=focus_al: must be one of .* \(did you mean focus_all\?\)"):
-        check_overrides(["-m", "+experiment=two_defects", "+arm=baseline,focus_al"])
+        check_overrides(["-m", "experiment=two_defects", "arm=baseline,focus_al"])
 
 
 # the bar
