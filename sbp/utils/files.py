@@ -109,8 +109,8 @@ def file_lock(path: Path, patience_s: float = -1, waiting: str = "") -> Iterator
 @contextlib.contextmanager
 def sole_writer(folder: Path, lock: str = LOCK, patience_s: float = 1.0) -> Iterator[None]:
     """Hold the folder, which is made if need be. Raises FolderHeld if another process or thread holds it for
-    longer than patience_s (`is_held` and `sbp sync` do for a moment). lock: the lock file's name, one for each
-    thing that is done by one at a time."""
+    longer than patience_s (`is_held` and `sbp sync` do for a moment). lock: the name of the lock file, one
+    for each thing that is done by one at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
