@@ -14,6 +14,7 @@ import numpy as np
 
 from sbp.data.source import SPLITS, Sample, Source
 from sbp.errors import UserError
+from sbp.utils.files import write_atomically
 
 FLUSH_EVERY = 256
 """Images after which the state on disk is brought up to date."""
@@ -87,11 +88,11 @@ def build_cache(
             writer.done += 1
             if writer.done % FLUSH_EVERY == 0:
                 writer.flush()
-                _write_json(partial / "state.json", state)
+                write_atomically(partial / "state.json", json.dumps(state))
             if progress:
                 progress(sum(state["splits"][s]["done"] for s in SPLITS), total)
         writer.close()
-        _write_json(partial / "state.json", state)
+        write_atomically(partial / "state.json", json.dumps(state))
         if not writer.about["names"]:
             raise UserError(f"split {split}: not one of its {lengths[split]} images can be read")
     mean, std = _channel_statistics(state["splits"]["train"])
@@ -103,7 +104,7 @@ def build_cache(
         "mean": mean,
         "std": std,
     }
-    _write_json(partial / "meta.json", meta)
+    write_atomically(partial / "meta.json", json.dumps(meta))
     (partial / "state.json").unlink()
     os.replace(partial, folder)
 
@@ -113,12 +114,6 @@ def _read_state(partial: Path) -> dict:
         return json.loads((partial / "state.json").read_text())
     empty = {s: {"done": 0, "names": [], "kinds": [], "rows": [], "sums": [], "pixels": 0} for s in SPLITS}
     return {"splits": empty, "skipped": []}
-
-
-def _write_json(path: Path, content: dict) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content))
-    os.replace(temporary, path)
 
 
 class _SplitWriter:

@@ -1,11 +1,9 @@
 """A data set as uint8 arrays: decoded once and mapped from a cache on disk, or streamed from its files."""
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 from sbp.data.cache import build_cache, room_lacking
 from sbp.data.source import Source
 from sbp.data.streaming import SampleReader, Streamed
+from sbp.utils.files import file_lock
 
 FORMAT_VERSION = 3
 ARRAYS = {"images": "image", "masks": "masks", "clean_masks": "clean_masks"}
@@ -93,22 +92,11 @@ def open_data(
         folder = folder.with_name(f"{folder.name}-index")
     if not (folder / "meta.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{folder.name}.lock")):
+        lock = folder.with_name(f".{folder.name}.lock")
+        with file_lock(lock, waiting="another run is preparing the images; waiting for it"):
             if not (folder / "meta.json").is_file():
                 build_cache(source, folder, description, progress, pixels)
     return _open(source, folder, digest, pixels)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the lock goes with the process that holds it, however that ends."""
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another run is preparing the images; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _open(source: Source, folder: Path, digest: str, pixels: bool) -> DataSet:

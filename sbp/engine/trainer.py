@@ -22,7 +22,7 @@ from sbp.engine.stopwatch import Stopwatch
 from sbp.errors import TrainingDiverged
 from sbp.selection import SelectiveSampler
 from sbp.utils.progress import Progress
-from sbp.utils.signals import critical
+from sbp.utils.signals import defer_signals
 
 SPENT = 1 - 1e-9
 """Share of the budget from which it counts as used up; leaves room for rounding."""
@@ -94,7 +94,7 @@ class Trainer:
         """
         while not self._finished(self.epoch):
             record = self._run_epoch()
-            with critical():
+            with defer_signals():
                 self.epoch, self.current = self.epoch + 1, None
                 done(record)
             yield record
@@ -170,7 +170,7 @@ class Trainer:
             if len(due):
                 self.progress.stage(now.epoch, "scoring", len(due))
                 scores = self.scorer.score(self.data.train, due, now.epoch, self.progress.advance)
-        with critical():
+        with defer_signals():
             if scores is not None:
                 self.sampler.record_scores(due, scores, now.epoch)
             self.ledger.scored += len(due)
@@ -187,7 +187,7 @@ class Trainer:
         everything = np.arange(len(self.data.train))
         with watch.section("monitoring"):
             scores = self.scorer.score(self.data.train, everything, now.epoch)
-        with critical():
+        with defer_signals():
             self.sampler.record_scores(everything, scores, now.epoch)
             now.monitored = True
 
@@ -203,7 +203,7 @@ class Trainer:
     def _plan(self, now: EpochInProgress) -> None:
         if now.indices is None:
             plan = self.sampler.plan(now.epoch)
-            with critical():
+            with defer_signals():
                 now.indices, now.num_candidates = plan.indices, plan.num_candidates
                 now.used_before = self._used(now.epoch)
 
@@ -224,7 +224,7 @@ class Trainer:
             step = int(np.flatnonzero(~np.isfinite(values))[0])
             raise TrainingDiverged(now.epoch, step, self._names(now.trained[step]))
         if not now.noted:
-            with critical():
+            with defer_signals():
                 self.sampler.record_training(self._images(now.trained), now.epoch)
                 now.noted = True
         weights = [len(indices) for indices in now.trained]
@@ -245,7 +245,7 @@ class Trainer:
         used = self._used(now.epoch + len(now.trained) / steps) if now.trained else 0.0
         while used < SPENT and (batch := self._next(batches, watch)) is not None:
             images = len(batch.indices) / self.loader.tiles_per_image
-            with critical():
+            with defer_signals():
                 with watch.section("training"):
                     self._set_learning_rate(self._used(now.epoch + len(now.trained) / steps))
                     now.losses.append(self._step(batch, now.epoch, len(now.trained)))

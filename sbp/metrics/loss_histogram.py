@@ -1,11 +1,12 @@
 """Histograms of image scores over epochs, split into healthy images and those with each defect."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sbp.utils.files import write_atomically
 
 DEFAULT_EDGES = np.logspace(-6, 2, 97)
 
@@ -74,16 +75,13 @@ class LossHistogram:
     def save(self, path: str | Path) -> None:
         """Write edges, epochs, names and counts as .npz without pickles, atomically; replaces `path`.
 
-        Raises OSError, as where the folder does not exist; what was at `path` then stays as it was.
+        Raises OSError, as where the folder does not exist, and UserError where the disk is full; what was at
+        `path` then stays as it was.
         """
-        path = Path(path)
-        temporary = path.with_name(path.name + ".tmp")
         arrays: dict[str, Any] = {f"counts_{scheme}": counts for scheme, counts in self.counts.items()}
         arrays |= {"edges": self.edges, "epochs": np.array(self.epochs, dtype=np.int64)}
         arrays |= {"defects": np.array(self.defects), "schemes": np.array(self.schemes)}
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
+        write_atomically(Path(path), lambda file: np.savez_compressed(file, **arrays))
 
     @classmethod
     def load(cls, path: str | Path) -> "LossHistogram":

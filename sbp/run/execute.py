@@ -18,7 +18,7 @@ from sbp.run.pending import interrupted_runs, unfinished
 from sbp.run.recorder import EPOCHS, RunRecord
 from sbp.run.state import load_state, remove_state
 from sbp.tracking.recording import finish_recording, take_over_finished, tracked_run
-from sbp.utils.files import no_space_is_said, sole_writer
+from sbp.utils.files import disk_full_as_user_error, sole_writer
 from sbp.utils.progress import Progress
 
 log = logging.getLogger("sbp")
@@ -53,7 +53,7 @@ def run(
         with unfinished(config.output_root, identity, folder):
             trainer = build.build_trainer(config, model, data, progress)
             tags = {**tags, "fingerprint": identity, "code.version": code_version()}
-            with no_space_is_said(folder), loader_errors_in_one_line():
+            with disk_full_as_user_error(folder), loader_errors_in_one_line():
                 metrics = train(config, choices, data, trainer, tags, state)
         remove_state(folder)
     return metrics

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sbp.run.state import has_state
-from sbp.utils.files import is_held
+from sbp.utils.files import is_held, write_atomically
 
 
 def _marks(output_root: str | Path) -> Path:
@@ -20,9 +20,7 @@ def unfinished(output_root: str | Path, identity: str, folder: Path) -> Iterator
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     mark = _marks(output_root) / f"{identity}-{place}.json"
     mark.parent.mkdir(parents=True, exist_ok=True)
-    temporary = mark.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"run_dir": str(folder.resolve())}))
-    temporary.replace(mark)
+    write_atomically(mark, json.dumps({"run_dir": str(folder.resolve())}))
     yield
     mark.unlink(missing_ok=True)
 

@@ -29,8 +29,8 @@ from sbp.run.checkpoint import save_checkpoint
 from sbp.run.state import restore_generators, save_state
 from sbp.tracking.store import masked
 from sbp.tracking.tracker import Tracker
-from sbp.utils.files import no_space_is_said
-from sbp.utils.signals import critical
+from sbp.utils.files import disk_full_as_user_error
+from sbp.utils.signals import defer_signals
 
 TOP_SHARE = 0.05
 EPOCHS = "epochs.jsonl"
@@ -70,7 +70,7 @@ class RunRecord:
         expect_room(self.folder, self.trainer.model)
         self._introduce()
         self.constants = self.trainer.evaluator.oracle(self.data.splits["val"], "val")
-        with critical():
+        with defer_signals():
             self.begun = True
             self.save()
             self.tracker.commit()
@@ -116,7 +116,7 @@ class RunRecord:
         if not self.begun:
             return False
         started = time.monotonic()
-        with critical():
+        with defer_signals():
             own = {
                 "constants": self.constants,
                 "best": self.best,
@@ -148,7 +148,7 @@ class RunRecord:
         line = {"epoch": record.epoch} | {k: v if math.isfinite(v) else None for k, v in metrics.items()}
         if record.epoch > self.last_line:
             path = self.folder / EPOCHS
-            with no_space_is_said(path), open(path, "a") as file:
+            with disk_full_as_user_error(path), open(path, "a") as file:
                 file.write(json.dumps(line) + "\n")
         if record.epoch > self.tracker.last_step:
             self.tracker.log_metrics(metrics, record.epoch)

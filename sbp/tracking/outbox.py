@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sbp.errors import UserError
-from sbp.utils.files import no_space_is_said
+from sbp.utils.files import disk_full_as_user_error
 
 NAME = "tracking.jsonl"
 COMMIT = {"kind": "commit"}
@@ -58,7 +58,7 @@ class Journal:
 
     def _write(self, content: dict[str, Any], sync: bool = False) -> None:
         line = json.dumps(content) + "\n"
-        with no_space_is_said(self.path), open(self.path, "ab") as file:
+        with disk_full_as_user_error(self.path), open(self.path, "ab") as file:
             start = file.tell()
             try:
                 file.write(line.encode())

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from sbp.tracking.outbox import Journal
-from sbp.utils.files import no_space_is_said
+from sbp.utils.files import disk_full_as_user_error
 
 PARAM_CHARACTERS = 6000
 
@@ -61,7 +61,7 @@ class JournalTracker:
         """An image (h, w, 3) uint8 of a series that the UI can step through; a file until it is sent."""
         path = self.folder / f"unsent-{key.replace('/', '~')}-{step:05}.png"
         content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
-        with no_space_is_said(path):
+        with disk_full_as_user_error(path):
             path.write_bytes(content)
         self.journal.append("image", key=key, path=self._relative(path), step=step, time=now_ms())
 

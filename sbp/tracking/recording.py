@@ -24,7 +24,7 @@ from sbp.tracking.store import (
 )
 from sbp.tracking.sweeps import PARENT, find_finished, join_sweep
 from sbp.tracking.tracker import NullTracker, Tracker
-from sbp.utils.signals import critical
+from sbp.utils.signals import defer_signals
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient as MlflowClient
@@ -136,7 +136,7 @@ def finish_recording(config: Config) -> bool:
 def _end(tracker: JournalTracker, status: str) -> None:
     """Close the journal; what a broken-off epoch has said so far is taken back."""
     try:
-        with critical():
+        with defer_signals():
             if status != "FINISHED":
                 tracker.journal.rollback()
             if tracker.journal.size:  # else the run broke off before it began: there is nothing to record

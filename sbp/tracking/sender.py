@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from sbp.tracking.mlflow_run import MlflowRun
 from sbp.tracking.outbox import NAME, read_entries
 from sbp.tracking.store import masked
-from sbp.utils.files import FolderHeld, sole_writer
+from sbp.utils.files import FolderHeld, sole_writer, write_atomically
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -88,9 +87,7 @@ class Delivery:
         self._note()
 
     def _note(self) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"run_id": self.run_id, "sent": self.sent}))
-        os.replace(temporary, self.path)
+        write_atomically(self.path, json.dumps({"run_id": self.run_id, "sent": self.sent}), durable=False)
         self.noted = self.run_id, self.sent
 
 

@@ -1,7 +1,6 @@
 """The MLflow store: where it is, and making a fresh SQLite one without a race. Imports mlflow late (2 s)."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp.errors import UserError
+from sbp.utils.files import file_lock
 
 log = logging.getLogger("sbp")
 
@@ -58,13 +58,6 @@ def open_store(uri: str | None, output_root: str | Path) -> "MlflowClient":
         raise UserError(f"tracking.uri={masked(uri)}: needs the package {error.name}") from None
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _make_sqlite(path: Path) -> None:
     """Create schema and write-ahead log once: processes that first meet a fresh file together break it, and
     one that is killed while MLflow creates its tables would leave a file that nobody can open."""
@@ -72,7 +65,7 @@ def _make_sqlite(path: Path) -> None:
     ready = path.with_suffix(".ready")
     if ready.exists() and path.exists():
         return
-    with _locked(path.with_suffix(".lock")):
+    with file_lock(path.with_suffix(".lock")):
         if ready.exists() and path.exists():
             return
         fresh = path if path.exists() else path.with_name(f".{path.name}.new")

@@ -1,37 +1,54 @@
-"""Files that are whole or not there, and folders that one process writes to."""
+"""Files that are whole or not there, and locks on files and folders."""
 
 import contextlib
 import errno
-import fcntl
+import logging
 import os
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout, has_fcntl
 
 from sbp.errors import UserError
 
+LOCK = ".lock"
+"""A folder's lock file; in it, where the system lets it be read, the number of the process that holds it."""
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a temporary file, and put it in the place of `path` once it is on the disk.
+log = logging.getLogger("sbp")
 
-    Killed at any moment, `path` is what it was or what it is to be. Raises UserError where the disk is full;
-    `path` then stays as it was.
+
+def write_atomically(
+    path: Path,
+    content: str | bytes | Callable[[BinaryIO], object],
+    durable: bool = True,
+    shared: bool = False,
+) -> None:
+    """Write a temporary file and put it in the place of `path`, which is what it was or what it is to be.
+
+    content: text (written as UTF-8), bytes, or a function that writes to the open file. durable: the content
+    is on the disk before `path` changes, so that this also holds if the machine goes down; costs some
+    milliseconds. shared: several processes may write `path` at once; the last one wins. Raises UserError
+    where the disk is full; `path` then stays as it was.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    with no_space_is_said(path):
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
+    with disk_full_as_user_error(path):
         try:
             with open(temporary, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content.encode() if isinstance(content, str) else content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -45,97 +62,83 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def no_space_is_said(path: Path) -> Iterator[None]:
+def disk_full_as_user_error(path: Path) -> Iterator[None]:
     """Turn "no space left" into a UserError that names `path` and what is free."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        # torch's writer has errors of its own
+        if not full and not any(text in str(error) for text in ("unexpected pos", "file write failed")):
             raise
-        raise UserError(_full(path)) from None
-    except RuntimeError as error:  # torch's writer says it its own way
-        if "unexpected pos" not in str(error) and "file write failed" not in str(error):
-            raise
-        raise UserError(_full(path)) from None
-
-
-def _full(path: Path) -> str:
-    free = shutil.disk_usage(path.parent).free
-    return (
-        f"{path}: no space left on the disk ({free / 1e6:.0f} MB free); what was there before is intact: "
-        "make room, and go on with resume=true"
-    )
-
-
-LOCK = ".lock"
+        free = shutil.disk_usage(path.parent).free
+        raise UserError(
+            f"{path}: no space left on the disk ({free / 1e6:.0f} MB free); what was there before is intact: "
+            "make room, and resume with resume=true"
+        ) from None
 
 
 class FolderHeld(UserError):
     """Another process holds the folder."""
 
 
-_held: set[int] = set()
-"""Descriptors of the folders' locks that this process holds."""
-_taking = threading.Lock()
-"""No process is forked between the opening of a lock's file and the note in _held."""
+@contextlib.contextmanager
+def file_lock(path: Path, patience_s: float = -1, waiting: str = "") -> Iterator[None]:
+    """Hold the lock file `path`; the lock goes with the process that holds it, however that ends.
 
-
-def _let_go_in_child() -> None:
-    """A loader process that outlives its run for some seconds would hold the run's folder as long."""
-    _taking.release()
-    for descriptor in _held:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(before=_taking.acquire, after_in_parent=_taking.release, after_in_child=_let_go_in_child)
+    A process that was forked meanwhile, such as a loader's worker, does not hold it: filelock closes the
+    file in the child. patience_s: how long to wait for it, below 0 for ever; raises filelock.Timeout after
+    that. waiting: logged if it is not free at once.
+    """
+    lock = FileLock(path, poll_interval=0.02)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if waiting:
+            log.info(waiting)
+        lock.acquire(timeout=patience_s)
+    try:
+        if has_fcntl:
+            with contextlib.suppress(OSError):  # on a full disk it is held without saying by whom
+                path.write_text(str(os.getpid()))
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
 def sole_writer(folder: Path, lock: str = LOCK, patience_s: float = 1.0) -> Iterator[None]:
-    """Hold the folder for this process. Raises FolderHeld if another one holds it for longer than patience_s
-    (`is_held` and `sbp sync` do for a moment); a lock goes with its process, however that ends. lock: its
-    file, one for each thing to be done alone."""
+    """Hold the folder, which is made if need be. Raises FolderHeld if another process or thread holds it for
+    longer than patience_s (`is_held` and `sbp sync` do for a moment). lock: the name of the lock file, one
+    for each thing that is done by one at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    give_up_at = time.monotonic() + patience_s
-    with _taking:
-        file = open(folder / lock, "a+")  # noqa: SIM115
-        _held.add(file.fileno())
-    try:
-        while not _locked(file):
-            if time.monotonic() >= give_up_at:
-                file.seek(0)
-                raise FolderHeld(
-                    f"{folder}: another run (process {file.read().strip() or 'unknown'}) writes there; "
-                    "choose another folder with hydra.run.dir"
-                )
-            time.sleep(0.02)
-        with contextlib.suppress(OSError):  # on a full disk it is held without saying by whom
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), str(os.getpid()).encode())
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(folder / lock, patience_s))
+        except Timeout:
+            raise FolderHeld(
+                f"{folder}: another run (process {_holder(folder / lock)}) writes there; "
+                "choose another folder with hydra.run.dir"
+            ) from None
         yield
-    finally:
-        with _taking:
-            _held.discard(file.fileno())
-            file.close()
 
 
-def _locked(file: TextIO) -> bool:
+def _holder(path: Path) -> str:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return path.read_text().split()[0]
+    except (OSError, IndexError):
+        return "unknown"
 
 
-def is_held(folder: Path) -> bool:
+def is_held(folder: Path, lock: str = LOCK) -> bool:
     """Whether a process that lives holds the folder."""
+    path = folder / lock
+    if not path.is_file():
+        return False
     try:
-        with open(folder / LOCK) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
         return True
     except OSError:
         return False
-    return False

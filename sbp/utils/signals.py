@@ -12,8 +12,8 @@ _pending: int | None = None
 
 
 def install() -> None:
-    """Let SIGTERM raise SystemExit(143) and SIGINT KeyboardInterrupt, at once or after the `critical` block
-    that they arrive in. A second signal in the same block ends the process without further ado."""
+    """Let SIGTERM raise SystemExit(143) and SIGINT KeyboardInterrupt, at once, or after the `defer_signals`
+    block that they arrive in. A second signal in the same block ends the process without further ado."""
     owner = os.getpid()
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -32,7 +32,7 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def critical() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """What happens inside happens as a whole: signals wait for its end."""
     global _depth, _pending
     if threading.current_thread() is not threading.main_thread():

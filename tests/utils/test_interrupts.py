@@ -20,8 +20,8 @@ except (KeyboardInterrupt, SystemExit) as error:
     print("interrupted by", type(error).__name__, flush=True)
     sys.exit(130 if isinstance(error, KeyboardInterrupt) else error.code)
 """
-INSIDE = """with signals.critical():
-        with signals.critical():
+INSIDE = """with signals.defer_signals():
+        with signals.defer_signals():
             os.kill(os.getpid(), signal.{name})
             time.sleep(0.05)
         print("inner done", flush=True)
@@ -63,7 +63,7 @@ def test_a_second_signal_does_not_wait():
 def test_a_thread_may_use_it_too():
     body = (
         "import threading\n"
-        "    thread = threading.Thread(target=lambda: signals.critical().__enter__())\n"
+        "    thread = threading.Thread(target=lambda: signals.defer_signals().__enter__())\n"
         "    thread.start()\n"
         "    thread.join()"
     )

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sbp.errors import UserError
+from sbp.utils.files import write_atomically
 
 CHUNK = 1 << 20
 WORTH_SAYING = 1e9
@@ -51,11 +52,9 @@ def _remembered(memory: Path | None) -> dict[str, list]:
 
 def _remember(known: dict[str, list], memory: Path) -> None:
     """Parallel jobs may do so at once: the last one's knowledge stays."""
-    temporary = memory.with_name(f"{memory.name}.{os.getpid()}.tmp")
-    with contextlib.suppress(OSError):  # the files are read again, that is all
+    with contextlib.suppress(OSError, UserError):  # the files are read again, that is all
         memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(known))
-        os.replace(temporary, memory)
+        write_atomically(memory, json.dumps(known), durable=False, shared=True)
 
 
 def _state(path: Path) -> list[int]:

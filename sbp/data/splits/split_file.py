@@ -1,7 +1,7 @@
 """Who is in which split: official splits, drawn ones by group, kept in a file so that they stay."""
 
 import csv
-import os
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from sbp.data.disk.listing import Item
 from sbp.data.source import SPLITS
 from sbp.data.splits.grouped import split_by_group
 from sbp.errors import UserError
+from sbp.utils.files import write_atomically
 
 COLUMNS = ("name", "group", "split", "defects")
 SEPARATOR = ";"
@@ -106,18 +107,18 @@ def write_split_file(
     keep their place, should they come back. Raises UserError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        _write(temporary, items, labels, splits, defects, gone)
-        os.replace(temporary, path)
+        content = _as_text(items, labels, splits, defects, gone)
+        write_atomically(path, content, shared=True)
     except OSError as error:
         raise UserError(f"data.split_file={path}: cannot be written ({error.strerror})") from None
 
 
-def _write(path: Path, items, labels, splits, defects, gone) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for item, row, split in zip(items, labels, splits, strict=True):
-            held = [defect for defect, there in zip(defects, row, strict=True) if there]
-            writer.writerow([item.name, item.group, split, SEPARATOR.join(held)])
-        writer.writerows([row[column] for column in COLUMNS] for row in gone)
+def _as_text(items, labels, splits, defects, gone) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for item, row, split in zip(items, labels, splits, strict=True):
+        held = [defect for defect, there in zip(defects, row, strict=True) if there]
+        writer.writerow([item.name, item.group, split, SEPARATOR.join(held)])
+    writer.writerows([row[column] for column in COLUMNS] for row in gone)
+    return text.getvalue()
