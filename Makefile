@@ -10,7 +10,7 @@ ARGS ?=
 SCALE ?= cpu
 SEEDS ?= 0
 
-.PHONY: help setup demo reproduce report record train ui test test-faults check format bench clean
+.PHONY: help setup demo reproduce report record train ui test test-faults check format golden bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ check: $(READY) ## lint, formatting and types
 format: $(READY) ## format the code
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format .
+
+golden: $(READY) ## record the golden values anew, after raising RESULTS_VERSION (tests/run/golden.py)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.run.golden
 
 bench: $(READY) ## measure what the project promises: loop overhead, epoch times, scoring, score book, memory
 	@$(BIN)/python -m experiments.bench.run $(ARGS)

@@ -13,9 +13,10 @@ from sbp.data.dataset import DataSet
 from sbp.data.loader import loader_errors_in_one_line
 from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
-from sbp.run.fingerprint import code_version, fingerprint
+from sbp.run.fingerprint import fingerprint
 from sbp.run.pending import interrupted_runs, unfinished
 from sbp.run.recorder import EPOCHS, RunRecord
+from sbp.run.results_version import RESULTS_VERSION
 from sbp.run.state import load_state, remove_state
 from sbp.tracking.recording import finish_recording, take_over_finished, tracked_run
 from sbp.utils.files import disk_full_as_user_error, sole_writer
@@ -52,7 +53,7 @@ def run(
         check_folder(folder, state, config.if_exists == "resume")
         with unfinished(config.output_root, identity, folder):
             trainer = build.build_trainer(config, model, data, progress)
-            tags = {**tags, "fingerprint": identity, "code.version": code_version()}
+            tags = {**tags, "fingerprint": identity, "results.version": RESULTS_VERSION}
             with disk_full_as_user_error(folder), loader_errors_in_one_line():
                 metrics = train(config, choices, data, trainer, tags, state)
         remove_state(folder)

@@ -1,24 +1,14 @@
-"""What makes two runs the same run: everything in the config and the code that can change a result."""
+"""What makes two runs the same: all of the config that can change a result, and what the code computes."""
 
 import hashlib
 import json
-from functools import cache
-from pathlib import Path
 
 from sbp.build.data import content
 from sbp.config import Config, DiskData, flattened
+from sbp.config.schemas import OPEN_GROUPS, registered
+from sbp.plugins.discovery import foreign_source
+from sbp.run.results_version import RESULTS_VERSION
 
-PACKAGE = Path(__file__).resolve().parent.parent
-# Figures, reports and the command line can change without making a recorded run another one.
-CODE = (
-    "selection",
-    "engine",
-    "data",
-    "metrics",
-    "config",
-    "build",
-    "run",
-)
 NOT_RESULTS = {
     "section",
     "label",
@@ -37,10 +27,11 @@ NOT_RESULTS = {
 
 
 def fingerprint(config: Config) -> str:
-    """16 hex digits, equal for configs that train the same run with the present code.
+    """16 hex digits, equal for configs that train the same run with code of the same results version.
 
     Names, folders, tracking, tags and the numbers of threads and loader workers do not count. Images on disk
-    count by their content, not by their place; so does the file that splits them.
+    count by their content, not by their place; so does the file that splits them. Classes of plugins count by
+    the source of their package.
     """
     values = {
         key: value
@@ -49,16 +40,12 @@ def fingerprint(config: Config) -> str:
     }
     if isinstance(config.data, DiskData) and config.data.root:
         values["data.root"] = content(config.data, config.output_root)
-    text = json.dumps([code_version(), values], sort_keys=True, default=str)
+    text = json.dumps([RESULTS_VERSION, foreign_sources(config), values], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@cache
-def code_version() -> str:
-    """12 hex digits of the source files that a run's result depends on."""
-    digest = hashlib.sha256()
-    for name in CODE:
-        path = PACKAGE / name
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(str(file.relative_to(PACKAGE)).encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+def foreign_sources(config: Config) -> dict[str, str]:
+    """A digest of the source of each plugin class that the config uses, by group."""
+    used = {group: registered(group, getattr(config, group).name) for group in OPEN_GROUPS}
+    digests = {group: foreign_source(cls) for group, cls in used.items()}
+    return {group: digest for group, digest in digests.items() if digest is not None}

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sbp.run.fingerprint import code_version
+from sbp.run.results_version import RESULTS_VERSION
 from sbp.sweep.processes import announce_sweep
 
 FAILURE = "failure.txt"
@@ -44,7 +44,7 @@ class SweepParent(Callback):
             "section": config.section or "",
             "scale": config.scale.name,
             "sweep": Path(str(config.hydra.sweep.dir)).name,
-            "code.version": code_version(),
+            "results.version": RESULTS_VERSION,
         }
         location = artifact_location(config.output_root) if tracking.uri is None else None
         with unreachable_is_said("the sweep's runs will not be nested under a parent"):
@@ -109,5 +109,5 @@ def sweep_name(config: DictConfig) -> str:
 
 def sweep_key(config: DictConfig) -> str:
     """Equal for the same sweep started again, also with other seeds: its runs belong to one parent."""
-    parts = [code_version(), config.section, config.scale.name, sorted(_overrides(config))]
+    parts = [RESULTS_VERSION, config.section, config.scale.name, sorted(_overrides(config))]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
