@@ -1,66 +1,54 @@
 """From the data group's config to a data set: layout, split, cache."""
 
 import hashlib
+import inspect
 import json
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sbp import config as c
-from sbp.config.data import DATA_SCHEMAS, InspectionData
+from sbp.data import synthetic  # noqa: F401  registers the generated set
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.disk.listing import Listing
 from sbp.data.disk.source import ListedSource, Reading, Splitting
-from sbp.data.source import Source
+from sbp.data.layouts import LAYOUTS
+from sbp.data.source import SOURCES, Source
 from sbp.errors import UserError
 
 log = logging.getLogger("sbp")
 
 
-def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
+def build_source(config: Any, output_root: str | Path) -> Source:
     """The data set's source; it checks what can be checked without reading images."""
-    if isinstance(config, InspectionData):
-        from sbp.data.synthetic import InspectionSource
-
-        known = {"name", "channels", "compute", "defects", "common", "rare"}
-        return InspectionSource(**{k: v for k, v in vars(config).items() if k not in known})
-    if isinstance(config, c.DiskData):
-        memory = Path(output_root) / "cache" / "contents.json"
-        return ListedSource(
-            config.name, build_listing(config), reading(config), splitting(config, output_root), memory
-        )
-    raise UserError(f"data.name={config.name}: must be one of {', '.join(DATA_SCHEMAS)}")
+    if config.name in SOURCES:
+        return _build(SOURCES[config.name], config)
+    digest_cache = Path(output_root) / "cache" / "contents.json"
+    listing = build_listing(config)
+    return ListedSource(config.name, listing, reading(config), splitting(config, output_root), digest_cache)
 
 
-def build_listing(config: c.DiskData) -> Listing:
+def build_listing(config: Any) -> Listing:
     """The files of a set on disk, by its layout."""
-    from sbp.data.layouts import public
-    from sbp.data.layouts.coco import list_coco
-    from sbp.data.layouts.magnetic_tile import list_magnetic_tile
-    from sbp.data.layouts.masks import list_masks
-    from sbp.data.layouts.table import list_table
-
-    layouts: dict[str, Callable[..., Listing]] = {
-        "masks": list_masks,
-        "coco": list_coco,
-        "table": list_table,
-        "magnetic_tile": list_magnetic_tile,
-        "severstal": public.list_severstal,
-        "kolektor_sdd": public.list_kolektor_sdd,
-        "kolektor_sdd2": public.list_kolektor_sdd2,
-        "dagm": public.list_dagm,
-        "mvtec_ad": public.list_mvtec_ad,
-        "visa": public.list_visa,
-    }
-    own = {key: value for key, value in vars(config).items() if key not in vars(c.DiskData) | _BASE}
-    return layouts[config.name](config.root, config.defects, **own)
+    if config.name not in LAYOUTS:
+        raise UserError(f"data.name={config.name}: must be one of {', '.join(sorted({*LAYOUTS, *SOURCES}))}")
+    return _build(LAYOUTS[config.name], config).list(config.root, config.defects)
 
 
-_BASE = dict.fromkeys(c.DiskData.__dataclass_fields__)
+def _build(cls: type, config: Any) -> Any:
+    try:
+        return cls(**own_arguments(cls, config))
+    except ValueError as error:
+        raise UserError(f"data.{error}") from None
 
 
-def reading(config: c.DiskData) -> Reading:
+def own_arguments(cls: type, config: Any) -> dict[str, Any]:
+    """The config's values of the parameters of `cls`; those that it does not have keep their defaults."""
+    return {key: getattr(config, key) for key in inspect.signature(cls).parameters if hasattr(config, key)}
+
+
+def reading(config: Any) -> Reading:
     """How the files become samples."""
     return Reading(
         height=config.image_size,
@@ -72,7 +60,7 @@ def reading(config: c.DiskData) -> Reading:
     )
 
 
-def splitting(config: c.DiskData, output_root: str | Path) -> Splitting:
+def splitting(config: Any, output_root: str | Path) -> Splitting:
     """How the images are split, and where that is kept."""
     val, test = config.val_fraction, config.test_fraction
     fractions = {"train": 1 - val - test, "val": val, "test": test}
@@ -96,7 +84,7 @@ NOT_SPLIT = {
 """Keys that do not matter to which image is in which split."""
 
 
-def default_split_file(config: c.DiskData, output_root: str | Path) -> Path:
+def default_split_file(config: Any, output_root: str | Path) -> Path:
     """One file for each folder of images and way to split it."""
     key = {name: value for name, value in vars(config).items() if name not in NOT_SPLIT}
     key |= {"root": str(Path(config.root or "").expanduser().resolve()), "defects": sorted(config.defects)}
@@ -109,9 +97,9 @@ def cache_root(config: c.Config) -> Path:
     return Path(config.output_root) / "cache"
 
 
-def content(config: c.DiskData, output_root: str | Path) -> str:
+def content(config: Any, output_root: str | Path) -> str:
     """12 hex digits of the images and masks on disk that a run uses, and of their split. Looked up once per
-    process. A set that cannot be read has the digest of what is wrong with it: opening it says that."""
+    process. A set that cannot be read has the digest of the error: opening it raises that."""
     key = json.dumps([vars(config), str(output_root)], sort_keys=True, default=str)
     if key not in _contents:
         try:
@@ -128,7 +116,7 @@ _contents: dict[str, str] = {}
 def open_cached(config: c.Config) -> DataSet:
     """The config's data set, decoded into the cache first if it is not there yet."""
     reporter = CacheReporter(config.data.name)
-    cache = config.data.cache if isinstance(config.data, c.DiskData) else "disk"
+    cache = getattr(config.data, "cache", "disk")
     return open_data(build_source(config.data, config.output_root), cache_root(config), reporter, cache)
 
 

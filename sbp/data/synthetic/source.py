@@ -1,24 +1,27 @@
 """From a seed to images: which image holds what, and how it is put together."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sbp.data.source import SPLITS, Sample, Source
+from sbp.data.source import SOURCES, SPLITS, Sample, Source
 from sbp.data.synthetic.annotation import coarsen
 from sbp.data.synthetic.defects import DRAW
 from sbp.data.synthetic.lookalikes import LOOKALIKES
 from sbp.data.synthetic.panel import healthy_panel, photograph
 from sbp.data.synthetic.plan import SplitPlan, plan_split
-from sbp.errors import UserError
 
 GENERATOR_VERSION = 2
 """Raised whenever the same arguments give other images, so that no stale cache is used."""
 
 DEFECTS = ("scratch", "broken")
+MOST_IMAGES = 10_000_000
+"""Of a split."""
 
 
+@SOURCES.register("inspection")
 class InspectionSource(Source):
     """Grey images of metal panels, `image_size` pixels a side (32 to 512), all from `seed`.
 
@@ -30,10 +33,11 @@ class InspectionSource(Source):
     have none. Clean masks are kept beside them.
 
     Image `index` of a split depends on nothing but the arguments: every image has random streams of its own,
-    and the arithmetic is numpy's in float64, rounded at the end. Raises UserError for arguments out of range.
+    and the arithmetic is numpy's in float64, rounded at the end. Raises ValueError for arguments out of
+    range.
     """
 
-    name, defects = "inspection", DEFECTS
+    defects = DEFECTS
 
     def __init__(
         self,
@@ -51,9 +55,15 @@ class InspectionSource(Source):
         eval_lookalike_share: float = 0.15,
         missing_annotations: float = 0.05,
         coarseness: float = 1.5,
+        channels: int = 1,
+        defects: Sequence[str] = DEFECTS,
     ):
-        self.arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self.arguments = {
+            k: v for k, v in locals().items() if k not in ("self", "__class__", "channels", "defects")
+        }
         self.image_size, self.seed, self.coarseness = image_size, seed, coarseness
+        _require(tuple(defects) == DEFECTS, "defects", [*defects], f"[{', '.join(DEFECTS)}]")
+        _require(channels == 1, "channels", channels, "1 (the panels are grey)")
         _check(self.arguments)
 
     def describe(self) -> dict[str, Any]:
@@ -103,20 +113,26 @@ class InspectionSource(Source):
         return Sample(photograph(picture, rng), annotated, clean, f"{split}_{index:05d}", kind)
 
 
+def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{key}={value}: must be {allowed}")
+
+
 def _check(arguments: dict[str, Any]) -> None:
     for key, value in arguments.items():
-        low, high = 0.0, float("inf")
         if key == "image_size":
-            low, high = 32, 512
+            _require(32 <= value <= 512, key, value, "between 32 and 512")
         elif key.endswith("_images"):
-            low = 1
+            _require(value >= 8, key, value, "at least 8")
+            _require(value <= MOST_IMAGES, key, value, f"at most {MOST_IMAGES}")
         elif key.endswith("_share") or key == "missing_annotations":
-            high = 1
-        if not low <= value <= high:
-            allowed = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-            raise UserError(f"data.{key}={value}: must be {allowed}")
+            _require(0 <= value <= 1, key, value, "between 0 and 1")
+        elif key == "coarseness":
+            _require(0 <= value <= 32, key, value, "between 0 and 32")
+        else:
+            _require(value >= 0, key, value, "at least 0")
     for prefix in ("", "eval_"):
-        keys = [f"{prefix}{kind}_share" for kind in ("common", "rare", "lookalike")]
-        total = sum(arguments[key] for key in keys)
-        if total > 1:
-            raise UserError(f"data.{', data.'.join(keys)}: add up to {total:g}, must be at most 1")
+        first, *others = [f"{prefix}{kind}_share" for kind in ("common", "rare", "lookalike")]
+        total = sum(arguments[key] for key in (first, *others))
+        about = f"at most 1 together with {' and '.join(others)}, not {total:g}"
+        _require(total <= 1, first, arguments[first], about)
