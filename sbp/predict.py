@@ -12,7 +12,6 @@ from sbp.build import trainer as build
 from sbp.build.data import open_cached
 from sbp.build.tiles import images_at_once, tiled, whole_images
 from sbp.config import Config, register_schemas, validated
-from sbp.config.data import DATA_SCHEMAS
 from sbp.config.schemas import OPEN_GROUPS, schema
 from sbp.data.dataset import Split
 from sbp.data.disk.decode import SUFFIXES, read_image
@@ -32,7 +31,6 @@ def config_of(checkpoint: Checkpoint) -> Config:
     root = OmegaConf.create(ConfigStore.instance().load("root_schema.yaml").node)
     for group in OPEN_GROUPS:
         root[group] = OmegaConf.structured(schema(group, checkpoint.config[group]["name"]))
-    root.data = OmegaConf.structured(DATA_SCHEMAS[checkpoint.config["data"]["name"]])
     return validated(OmegaConf.merge(root, OmegaConf.create(checkpoint.config)))  # type: ignore[arg-type]
 
 

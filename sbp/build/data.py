@@ -1,54 +1,32 @@
 """From the data group's config to a data set: layout, split, cache."""
 
 import hashlib
-import inspect
 import json
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 from sbp import config as c
-from sbp.data import synthetic  # noqa: F401  registers the generated set
+from sbp.config import make
 from sbp.data.dataset import DataSet, open_data
-from sbp.data.disk.listing import Listing
 from sbp.data.disk.source import ListedSource, Reading, Splitting
-from sbp.data.layouts import LAYOUTS
-from sbp.data.source import SOURCES, Source
+from sbp.data.source import Source
 from sbp.errors import UserError
 
 log = logging.getLogger("sbp")
 
 
-def build_source(config: Any, output_root: str | Path) -> Source:
+def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
     """The data set's source; it checks what can be checked without reading images."""
-    if config.name in SOURCES:
-        return _build(SOURCES[config.name], config)
+    made = make("data", config)
+    if not isinstance(config, c.DiskData):
+        return made
+    listing = made.list(config.root, config.defects)
     digest_cache = Path(output_root) / "cache" / "contents.json"
-    listing = build_listing(config)
     return ListedSource(config.name, listing, reading(config), splitting(config, output_root), digest_cache)
 
 
-def build_listing(config: Any) -> Listing:
-    """The files of a set on disk, by its layout."""
-    if config.name not in LAYOUTS:
-        raise UserError(f"data.name={config.name}: must be one of {', '.join(sorted({*LAYOUTS, *SOURCES}))}")
-    return _build(LAYOUTS[config.name], config).list(config.root, config.defects)
-
-
-def _build(cls: type, config: Any) -> Any:
-    try:
-        return cls(**own_arguments(cls, config))
-    except ValueError as error:
-        raise UserError(f"data.{error}") from None
-
-
-def own_arguments(cls: type, config: Any) -> dict[str, Any]:
-    """The config's values of the parameters of `cls`; those that it does not have keep their defaults."""
-    return {key: getattr(config, key) for key in inspect.signature(cls).parameters if hasattr(config, key)}
-
-
-def reading(config: Any) -> Reading:
+def reading(config: c.DiskData) -> Reading:
     """How the files become samples."""
     return Reading(
         height=config.image_size,
@@ -60,7 +38,7 @@ def reading(config: Any) -> Reading:
     )
 
 
-def splitting(config: Any, output_root: str | Path) -> Splitting:
+def splitting(config: c.DiskData, output_root: str | Path) -> Splitting:
     """How the images are split, and where that is kept."""
     val, test = config.val_fraction, config.test_fraction
     fractions = {"train": 1 - val - test, "val": val, "test": test}
@@ -84,7 +62,7 @@ NOT_SPLIT = {
 """Keys that do not matter to which image is in which split."""
 
 
-def default_split_file(config: Any, output_root: str | Path) -> Path:
+def default_split_file(config: c.DiskData, output_root: str | Path) -> Path:
     """One file for each folder of images and way to split it."""
     key = {name: value for name, value in vars(config).items() if name not in NOT_SPLIT}
     key |= {"root": str(Path(config.root or "").expanduser().resolve()), "defects": sorted(config.defects)}
@@ -97,7 +75,7 @@ def cache_root(config: c.Config) -> Path:
     return Path(config.output_root) / "cache"
 
 
-def content(config: Any, output_root: str | Path) -> str:
+def content(config: c.DiskData, output_root: str | Path) -> str:
     """12 hex digits of the images and masks on disk that a run uses, and of their split. Looked up once per
     process. A set that cannot be read has the digest of the error: opening it raises that."""
     key = json.dumps([vars(config), str(output_root)], sort_keys=True, default=str)

@@ -594,6 +594,14 @@ def test_twenty_own_images_train_with_one_command_and_keep_their_split(tmp_path)
     assert {row["split"] for row in read_split_file(file).values()} == set(FRACTIONS)
 
 
+def test_what_a_mask_value_means_is_said_on_the_command_line():
+    register_schemas()
+    register_resolvers()
+    overrides = ["data=masks", "data.defects=[scratch,dent]", "data.values={scratch: 1, dent: 2}"]
+    (job,) = check_overrides(overrides).jobs
+    assert job.config.data.values == {"scratch": 1, "dent": 2}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -5,7 +5,7 @@ import math
 import posixpath
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Coco(Layout):
     val_annotations: str | None = None
     test_annotations: str | None = None
     images: str = "images"
-    ignore: list[str] | None = None
+    ignore: list[str] = field(default_factory=list)
     group: str | None = None
 
     expected = (
@@ -65,7 +65,7 @@ class Coco(Layout):
         return content
 
     def _items(self, content, folder: Path, defects, file: str, split: str | None) -> list[Item]:
-        categories = _categories(content["categories"], defects, self.ignore or (), file)
+        categories = _categories(content["categories"], defects, self.ignore, file)
         images = _by_id(content["images"], "image", file)
         held: dict[Any, dict[str, tuple[Annotation, ...]]] = defaultdict(dict)
         for entry in content["annotations"]:

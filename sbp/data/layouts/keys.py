@@ -3,6 +3,7 @@
 import re
 
 from sbp.errors import UserError
+from sbp.plugins.checks import require
 
 THRESHOLD = 127
 """Grey value above which a pixel of a mask counts as annotated."""
@@ -10,8 +11,7 @@ THRESHOLD = 127
 
 def check_threshold(value: int) -> None:
     """Raise ValueError for a threshold that no pixel, or every pixel, of an 8-bit mask could exceed."""
-    if not 0 <= value <= 254:
-        raise ValueError(f"threshold={value}: must be between 0 and 254")
+    require(0 <= value <= 254, "threshold", value, "between 0 and 254")
 
 
 def check_group(pattern: str | None) -> None:

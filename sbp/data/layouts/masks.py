@@ -1,7 +1,7 @@
 """Own images: a folder of images and masks of the same stems."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sbp.data.disk.annotations import MaskFile
@@ -26,9 +26,9 @@ class Masks(Layout):
 
     images: str = "images"
     masks: str = "masks"
-    values: dict[str, int] | None = None
+    values: dict[str, int] = field(default_factory=dict)
     threshold: int = THRESHOLD
-    ignore: list[str] | None = None
+    ignore: list[str] = field(default_factory=list)
     group: str | None = None
 
     expected = (
@@ -61,7 +61,7 @@ class Masks(Layout):
 
     def _by_folder(self, folder: Path, images, defects: Sequence[str]) -> tuple[Annotations, set[str]]:
         """The annotations, and the images that are left out."""
-        there, ignore = subfolders(folder), self.ignore or ()
+        there, ignore = subfolders(folder), self.ignore
         for name in [*defects, *ignore]:
             if name not in there:
                 holds = ", ".join(there) or "no folder"

@@ -2,7 +2,7 @@
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class Table(Layout):
 
     table: str = "table.csv"
     threshold: int = THRESHOLD
-    ignore: list[str] | None = None
+    ignore: list[str] = field(default_factory=list)
 
     expected = (
         "expected is data.table=table.csv (or .parquet) with the columns image, mask, defect and, if there "
@@ -83,7 +83,7 @@ class Table(Layout):
     def _defect(self, row: dict[str, str], defects: Sequence[str], where: str) -> str:
         if "mask" not in row or "defect" not in row:
             raise UserError(f"{where}: mask and defect must both be given, or neither for a healthy image")
-        if row["defect"] not in (*defects, *(self.ignore or ())):
+        if row["defect"] not in (*defects, *self.ignore):
             raise UserError(
                 f"{where}: defect {row['defect']} is not in data.defects={[*defects]}; add it, or leave its "
                 f"images out with data.ignore=[{row['defect']}]"

@@ -12,6 +12,7 @@ from sbp.data.synthetic.defects import DRAW
 from sbp.data.synthetic.lookalikes import LOOKALIKES
 from sbp.data.synthetic.panel import healthy_panel, photograph
 from sbp.data.synthetic.plan import SplitPlan, plan_split
+from sbp.plugins.checks import at_least, fraction, require
 
 GENERATOR_VERSION = 2
 """Raised whenever the same arguments give other images, so that no stale cache is used."""
@@ -62,8 +63,8 @@ class InspectionSource(Source):
             k: v for k, v in locals().items() if k not in ("self", "__class__", "channels", "defects")
         }
         self.image_size, self.seed, self.coarseness = image_size, seed, coarseness
-        _require(tuple(defects) == DEFECTS, "defects", [*defects], f"[{', '.join(DEFECTS)}]")
-        _require(channels == 1, "channels", channels, "1 (the panels are grey)")
+        require(tuple(defects) == DEFECTS, "defects", [*defects], f"[{', '.join(DEFECTS)}]")
+        require(channels == 1, "channels", channels, "1 (the panels are grey)")
         _check(self.arguments)
 
     def describe(self) -> dict[str, Any]:
@@ -113,26 +114,22 @@ class InspectionSource(Source):
         return Sample(photograph(picture, rng), annotated, clean, f"{split}_{index:05d}", kind)
 
 
-def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
-    if not condition:
-        raise ValueError(f"{key}={value}: must be {allowed}")
-
-
 def _check(arguments: dict[str, Any]) -> None:
-    for key, value in arguments.items():
-        if key == "image_size":
-            _require(32 <= value <= 512, key, value, "between 32 and 512")
-        elif key.endswith("_images"):
-            _require(value >= 8, key, value, "at least 8")
-            _require(value <= MOST_IMAGES, key, value, f"at most {MOST_IMAGES}")
-        elif key.endswith("_share") or key == "missing_annotations":
-            _require(0 <= value <= 1, key, value, "between 0 and 1")
-        elif key == "coarseness":
-            _require(0 <= value <= 32, key, value, "between 0 and 32")
-        else:
-            _require(value >= 0, key, value, "at least 0")
+    size = arguments["image_size"]
+    require(32 <= size <= 512, "image_size", size, "between 32 and 512")
+    at_least(0, seed=arguments["seed"])
+    coarseness = arguments["coarseness"]
+    require(0 <= coarseness <= 32, "coarseness", coarseness, "between 0 and 32")
+    for key in (f"{split}_images" for split in SPLITS):
+        at_least(8, **{key: arguments[key]})
+        require(arguments[key] <= MOST_IMAGES, key, arguments[key], f"at most {MOST_IMAGES}")
+    fraction(missing_annotations=arguments["missing_annotations"])
     for prefix in ("", "eval_"):
-        first, *others = [f"{prefix}{kind}_share" for kind in ("common", "rare", "lookalike")]
-        total = sum(arguments[key] for key in (first, *others))
+        shares = {
+            f"{prefix}{k}_share": arguments[f"{prefix}{k}_share"] for k in ("common", "rare", "lookalike")
+        }
+        fraction(**shares)
+        first, *others = shares
+        total = sum(shares.values())
         about = f"at most 1 together with {' and '.join(others)}, not {total:g}"
-        _require(total <= 1, first, arguments[first], about)
+        require(total <= 1, first, shares[first], about)
