@@ -35,13 +35,10 @@ class Coco(Layout):
         "expected is a COCO annotation file, data.annotations=annotations.json, with images, categories and "
         "annotations, and the images below data.root/images"
     )
+    folders = ("{images}",)
 
     def __post_init__(self) -> None:
         check_group(self.group)
-
-    def folders(self) -> Sequence[str]:
-        """That of the images."""
-        return (self.images,)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """The images of all files, in their order."""
@@ -143,27 +140,26 @@ def _annotation(entry: Mapping, image: Mapping, where: str) -> Annotation:
         return Polygons(tuple(_outline(outline, where) for outline in segmentation), where, _size(image))
     if isinstance(segmentation, Mapping) and {"counts", "size"} <= set(segmentation):
         counts, size = segmentation["counts"], segmentation["size"]
-        if not _numbers(size) or len(size) != 2:
+        if not _whole_numbers(size) or len(size) != 2:
             raise UserError(f"{where}: size must be [height, width], not {str(size)[:40]}")
-        if not isinstance(counts, str) and not _numbers(counts):
+        if not isinstance(counts, str) and not _whole_numbers(counts):
             raise UserError(f"{where}: counts must be whole numbers, or COCO's text form")
         runs = counts if isinstance(counts, str) else tuple(int(n) for n in counts)
         return CocoRuns(runs, (int(size[0]), int(size[1])), where)
     raise UserError(f"{where}: has no segmentation; boxes alone cannot train a segmentation")
 
 
-def _numbers(values: Any) -> bool:
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole_numbers(values: Any) -> bool:
     """Whether it is a list of whole numbers (7.0 is one)."""
-    return isinstance(values, list) and all(
-        isinstance(n, int | float) and not isinstance(n, bool) and float(n).is_integer() for n in values
-    )
+    return isinstance(values, list) and all(_number(n) and float(n).is_integer() for n in values)
 
 
 def _outline(outline: Any, where: str) -> tuple[float, ...]:
-    numbers = isinstance(outline, list) and all(
-        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in outline
-    )
-    if not numbers:
+    if not isinstance(outline, list) or not all(map(_number, outline)):
         raise UserError(f"{where}: a polygon must be a list of numbers, x0, y0, x1, y1 and so on")
     return tuple(map(float, outline))
 
@@ -171,5 +167,5 @@ def _outline(outline: Any, where: str) -> tuple[float, ...]:
 def _size(image: Mapping) -> tuple[int, int] | None:
     """Height and width in which the image was annotated, if the file says it."""
     height, width = image.get("height"), image.get("width")
-    known = _numbers([height, width]) and height and width
+    known = _whole_numbers([height, width]) and height and width
     return (int(height), int(width)) if known else None  # type: ignore[arg-type]

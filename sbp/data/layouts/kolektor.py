@@ -32,17 +32,14 @@ class KolektorSdd2(Layout):
     """With its own training and test splits; files called "(copy)" are passed over."""
 
     expected = "expected are train/ and test/ with 10000.png and 10000_GT.png (vicos.si, KolektorSDD2)"
-
-    def folders(self) -> Sequence[str]:
-        """Those of the splits."""
-        return ("train", "test")
+    folders = ("train", "test")
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """The images of both splits."""
         expect_defects(defects, ["defect"])
         return [
             _item(f"{split}/{stem}", image, f"{stem}_GT.png", f"{split}/{stem}", split)
-            for split in self.folders()
+            for split in self.folders
             for stem, image in by_stem(
                 path for path in images_in(root / split, (".png",)) if "(copy)" not in path.stem
             ).items()

@@ -110,13 +110,10 @@ class MagneticTile(Layout):
         "mask of the same stem; the 'Magnetic tile defect datasets' of Huang et al. 2018, GitHub "
         "abin24/Magnetic-tile-defect-datasets., holds them"
     )
+    folders = tuple(f"{folder}/Imgs" for folder in FOLDERS.values())
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
-
-    def folders(self) -> Sequence[str]:
-        """Those of all defects, also of the ones that are not learnt, and of healthy images."""
-        return [f"{folder}/Imgs" for folder in FOLDERS.values()]
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """The images of the chosen defects and healthy ones, each with its mask."""

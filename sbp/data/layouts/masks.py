@@ -35,14 +35,11 @@ class Masks(Layout):
         "expected are images/NAME.png, and for each defect masks/DEFECT/NAME.png, or one masks/NAME.png with "
         "a value per defect and data.values={DEFECT: VALUE}; an image without a mask is healthy"
     )
+    folders = ("{images}", "{masks}")
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
         check_group(self.group)
-
-    def folders(self) -> Sequence[str]:
-        """Those of the images and of the masks."""
-        return (self.images, self.masks)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """The images, by name, with what their masks annotate."""

@@ -21,10 +21,7 @@ class MvtecAd(Layout):
         "expected are CATEGORY/train/good, CATEGORY/test/DEFECT/000.png and "
         "CATEGORY/ground_truth/DEFECT/000_mask.png (mvtec.com, MVTec AD)"
     )
-
-    def folders(self) -> Sequence[str]:
-        """Those of the category."""
-        return (f"{self.category}/train/good", f"{self.category}/test")
+    folders = ("{category}/train/good", "{category}/test")
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """Healthy images of both published splits, then those of the defects."""

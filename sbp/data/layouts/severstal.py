@@ -19,10 +19,7 @@ class Severstal(Layout):
         "expected are train.csv and train_images/ of Kaggle's 'Severstal: Steel Defect Detection' "
         "(kaggle competitions download -c severstal-steel-defect-detection)"
     )
-
-    def folders(self) -> Sequence[str]:
-        """That of the images."""
-        return ("train_images",)
+    folders = ("train_images",)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """The images; several rows of one are merged, and one without a row is healthy."""

@@ -25,10 +25,7 @@ class Visa(Layout):
         f"expected are split_csv/{TABLE} with the columns object, split, label, image, mask, and the "
         "images it names (github.com/amazon-science/spot-diff, VisA)"
     )
-
-    def folders(self) -> Sequence[str]:
-        """That of the tables."""
-        return ("split_csv",)
+    folders = ("split_csv",)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """The object's rows of the table."""
