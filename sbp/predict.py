@@ -12,11 +12,10 @@ from sbp.build import trainer as build
 from sbp.build.data import open_cached
 from sbp.build.tiles import images_at_once, tiled, whole_images
 from sbp.config import Config, register_schemas, validated
-from sbp.config.data import DATA_SCHEMAS
 from sbp.config.schemas import OPEN_GROUPS, schema
 from sbp.data.dataset import Split
 from sbp.data.disk.decode import SUFFIXES, read_image
-from sbp.data.disk.resize import Fitting
+from sbp.data.disk.resize import Resizer
 from sbp.data.loader import plain_batches
 from sbp.engine.device import Compute, evaluating
 from sbp.errors import UserError
@@ -32,7 +31,6 @@ def config_of(checkpoint: Checkpoint) -> Config:
     root = OmegaConf.create(ConfigStore.instance().load("root_schema.yaml").node)
     for group in OPEN_GROUPS:
         root[group] = OmegaConf.structured(schema(group, checkpoint.config[group]["name"]))
-    root.data = OmegaConf.structured(DATA_SCHEMAS[checkpoint.config["data"]["name"]])
     return validated(OmegaConf.merge(root, OmegaConf.create(checkpoint.config)))  # type: ignore[arg-type]
 
 
@@ -76,11 +74,11 @@ def predict_folder(
     white_level = getattr(config.data, "white_level", None)
     for path in paths:
         image = read_image(path, config.data.channels, white_level)
-        fitting = _fitting(config, image.shape)
+        resizer = _resizer(config, image.shape)
         with evaluating(model):
-            logits = model(compute.inputs(torch.from_numpy(fitting.image(image))[None]))
+            logits = model(compute.inputs(torch.from_numpy(resizer.image(image))[None]))
         probability = logits.sigmoid()[0].permute(1, 2, 0).float().cpu().numpy()
-        full = fitting.restored(probability, image.shape[:2])
+        full = resizer.restored(probability, image.shape[:2])
         masks = full > threshold
         for d, defect in enumerate(about.defects):
             _write(out / "masks" / defect / f"{path.stem}.png", masks[:, :, d].astype(np.uint8) * 255)
@@ -89,12 +87,12 @@ def predict_folder(
         yield path, {defect: float(full[:, :, d].max()) for d, defect in enumerate(about.defects)}
 
 
-def _fitting(config: Config, shape: Sequence[int]) -> Fitting:
+def _resizer(config: Config, shape: Sequence[int]) -> Resizer:
     """How an image of `shape` was brought to the model's size in training; with tiles it keeps its own."""
     if tiled(config):
-        return Fitting(shape[0], shape[1], "tile")
+        return Resizer(shape[0], shape[1], "tile")
     size = config.data.image_size
-    return Fitting(size, size, getattr(config.data, "fit", "resize"))
+    return Resizer(size, size, getattr(config.data, "fit", "resize"))
 
 
 def _write(path: Path, image: np.ndarray) -> None:

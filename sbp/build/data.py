@@ -4,13 +4,11 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from sbp import config as c
-from sbp.config.data import DATA_SCHEMAS, InspectionData
+from sbp.config import make
 from sbp.data.dataset import DataSet, open_data
-from sbp.data.disk.listing import Listing
 from sbp.data.disk.source import ListedSource, Reading, Splitting
 from sbp.data.source import Source
 from sbp.errors import UserError
@@ -20,44 +18,12 @@ log = logging.getLogger("sbp")
 
 def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
     """The data set's source; it checks what can be checked without reading images."""
-    if isinstance(config, InspectionData):
-        from sbp.data.synthetic import InspectionSource
-
-        known = {"name", "channels", "compute", "defects", "common", "rare"}
-        return InspectionSource(**{k: v for k, v in vars(config).items() if k not in known})
-    if isinstance(config, c.DiskData):
-        memory = Path(output_root) / "cache" / "contents.json"
-        return ListedSource(
-            config.name, build_listing(config), reading(config), splitting(config, output_root), memory
-        )
-    raise UserError(f"data.name={config.name}: must be one of {', '.join(DATA_SCHEMAS)}")
-
-
-def build_listing(config: c.DiskData) -> Listing:
-    """The files of a set on disk, by its layout."""
-    from sbp.data.layouts import public
-    from sbp.data.layouts.coco import list_coco
-    from sbp.data.layouts.magnetic_tile import list_magnetic_tile
-    from sbp.data.layouts.masks import list_masks
-    from sbp.data.layouts.table import list_table
-
-    layouts: dict[str, Callable[..., Listing]] = {
-        "masks": list_masks,
-        "coco": list_coco,
-        "table": list_table,
-        "magnetic_tile": list_magnetic_tile,
-        "severstal": public.list_severstal,
-        "kolektor_sdd": public.list_kolektor_sdd,
-        "kolektor_sdd2": public.list_kolektor_sdd2,
-        "dagm": public.list_dagm,
-        "mvtec_ad": public.list_mvtec_ad,
-        "visa": public.list_visa,
-    }
-    own = {key: value for key, value in vars(config).items() if key not in vars(c.DiskData) | _BASE}
-    return layouts[config.name](config.root, config.defects, **own)
-
-
-_BASE = dict.fromkeys(c.DiskData.__dataclass_fields__)
+    made = make("data", config)
+    if not isinstance(config, c.DiskData):
+        return made
+    listing = made.list(config.root, config.defects)
+    digest_cache = Path(output_root) / "cache" / "contents.json"
+    return ListedSource(config.name, listing, reading(config), splitting(config, output_root), digest_cache)
 
 
 def reading(config: c.DiskData) -> Reading:
@@ -111,7 +77,7 @@ def cache_root(config: c.Config) -> Path:
 
 def content(config: c.DiskData, output_root: str | Path) -> str:
     """12 hex digits of the images and masks on disk that a run uses, and of their split. Looked up once per
-    process. A set that cannot be read has the digest of what is wrong with it: opening it says that."""
+    process. A set that cannot be read has the digest of the error: opening it raises that."""
     key = json.dumps([vars(config), str(output_root)], sort_keys=True, default=str)
     if key not in _contents:
         try:
@@ -128,7 +94,7 @@ _contents: dict[str, str] = {}
 def open_cached(config: c.Config) -> DataSet:
     """The config's data set, decoded into the cache first if it is not there yet."""
     reporter = CacheReporter(config.data.name)
-    cache = config.data.cache if isinstance(config.data, c.DiskData) else "disk"
+    cache = getattr(config.data, "cache", "disk")
     return open_data(build_source(config.data, config.output_root), cache_root(config), reporter, cache)
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from sbp.build.data import build_source
-from sbp.config import Config, DiskData
+from sbp.config import Config
 from sbp.config.preflight import check_overrides
 from sbp.data.audit import Finding, ImageFacts, find, near_pairs, read_all
-from sbp.data.disk.resize import Fitting
+from sbp.data.disk.resize import Resizer
 from sbp.data.disk.source import ListedSource, read_item
+from sbp.data.layouts import LAYOUTS
 from sbp.data.source import SPLITS, Sample, Source
 from sbp.errors import UserError
 from sbp.plots.contact_sheet import contact_sheet
@@ -27,7 +28,7 @@ DETAILS = 5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `check` or `show`; returns the exit code: 1 if training on the set would be wrong."""
+    """Run `check` or `show`; returns the exit code: 1 if the check found errors."""
     parser = argparse.ArgumentParser("sbp data", description=__doc__)
     parser.add_argument("command", choices=("check", "show"))
     parser.add_argument(
@@ -64,7 +65,7 @@ def _config(overrides: Sequence[str]) -> Config:
 
 
 def show(config: Config, path: Path, columns: int = 8) -> Path:
-    """Write a sheet: a row of healthy training images, then two per defect, bare above, marked below."""
+    """Write a sheet: a row of healthy training images, then two per defect, bare above, annotated below."""
     source = build_source(config.data, config.output_root)
     if columns < 1:
         raise UserError(f"--images {columns}: must be at least 1")
@@ -73,16 +74,16 @@ def show(config: Config, path: Path, columns: int = 8) -> Path:
         held = [d for d, there in zip(source.defects, sample.masks.any(axis=(0, 1)), strict=True) if there]
         for name in held or ["healthy"]:
             groups[name].append(sample)
-    blank = next(found[0] for found in groups.values() if found)
-    images, masks, titles = [], [], []
+    first = next(found[0] for found in groups.values() if found)
+    empty = Sample(np.full_like(first.image, 255), np.zeros_like(first.masks), None, "")
+    cells = []
     for name, found in groups.items():
-        for marked in (False, True) if name != "healthy" else (False,):
-            for k in range(columns):
-                there = k < len(found)
-                images.append(found[k].image if there else np.full_like(blank.image, 255))
-                masks.append(found[k].masks if there and marked else np.zeros_like(blank.masks))
-                titles.append(Path(found[k].name).stem if there else "")
-    scale = max(1, CELL // max(blank.image.shape[:2]))
+        row = [*found[:columns], *[empty] * (columns - len(found))]
+        cells += [(sample.image, empty.masks, Path(sample.name).stem) for sample in row]
+        if name != "healthy":
+            cells += [(sample.image, sample.masks, Path(sample.name).stem) for sample in row]
+    images, masks, titles = zip(*cells, strict=True)
+    scale = max(1, CELL // max(first.image.shape[:2]))
     save_png(contact_sheet(images, masks, titles, source.defects, columns, scale), path)
     return path
 
@@ -98,18 +99,19 @@ def _samples(source: Source, columns: int, groups: dict[str, list[Sample]]):
 
 def check(config: Config, out: Path, alike: float | None = None) -> int:
     """Read everything once, print counts, findings and a verdict; writes images.csv, findings.txt and, if
-    there is something to look at, findings.png. Returns 1 if training on the set would be wrong."""
-    if not isinstance(config.data, DiskData):
+    there is something to look at, findings.png. Returns 1 if there are errors."""
+    if config.data.name not in LAYOUTS:
         raise UserError(f"data={config.data.name}: is generated, there are no files to check")
     # all that cannot be read is to be named, not the first alone
-    source = build_source(replace(config.data, on_bad="skip"), config.output_root)
+    source = build_source(replace(config.data, on_bad="skip"), config.output_root)  # type: ignore[call-arg]
     assert isinstance(source, ListedSource)
     items, splits, reading = source.listing.items, source.splits_of, source.reading
     facts = read_all(items, source.defects, reading.channels, reading.white_level, _progress)
     known = [k for k, fact in enumerate(facts) if fact.texture is not None]
     near, threshold = near_pairs([t for f in facts if (t := f.texture) is not None], threshold=alike)
     near = [replace(pair, i=known[pair.i], j=known[pair.j]) for pair in near]
-    findings = find(items, splits, source.defects, facts, near, config.data.on_bad == "skip")
+    skip_bad = getattr(config.data, "on_bad", "stop") == "skip"
+    findings = find(items, splits, source.defects, facts, near, skip_bad)
     print(counts_table(source, facts))
     print(f"\n{len(near)} pairs of images show the same (correlation of {threshold:.2f} or more)")
     print("\n".join(_lines(findings, DETAILS)))
@@ -118,17 +120,16 @@ def check(config: Config, out: Path, alike: float | None = None) -> int:
     print(f"\nevery image:    {out / 'images.csv'}\nevery finding:  {out / 'findings.txt'}")
     if sheet := _findings_sheet(source, facts, findings, out / "findings.png"):
         print(f"to look at:     {sheet}")
-    wrong = sum(finding.severity == "wrong" for finding in findings)
-    doubtful = len(findings) - wrong
-    print(f"\n{verdict(wrong, doubtful)}")
-    return 1 if wrong else 0
+    errors = sum(finding.severity == "error" for finding in findings)
+    print(f"\n{verdict(errors, len(findings) - errors)}")
+    return 1 if errors else 0
 
 
-def verdict(wrong: int, doubtful: int) -> str:
+def verdict(errors: int, warnings: int) -> str:
     """The last line."""
-    if wrong:
-        return f"WRONG: training on this would be wrong, see {wrong} finding{'s' * (wrong > 1)} above"
-    return f"GOOD: fit to train on, {doubtful} to look at" if doubtful else "GOOD: fit to train on"
+    if errors:
+        return f"ERROR: training on this would be wrong, see {errors} error{'s' * (errors > 1)} above"
+    return f"GOOD: fit to train on, {warnings} to look at" if warnings else "GOOD: fit to train on"
 
 
 def _progress(done: int, total: int) -> None:
@@ -147,7 +148,7 @@ def counts_table(source: ListedSource, facts: Sequence[ImageFacts]) -> str:
         cells = [split, len(members), groups, int((~pixels.any(axis=1)).sum())]
         cells += [f"{(p > 0).sum()} ({p.sum() / area:.3%})" for p in pixels.T]
         rows.append([str(cell) for cell in cells])
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
 
 
@@ -175,19 +176,17 @@ def _findings_sheet(
     source: ListedSource, facts, findings: Sequence[Finding], path: Path, rows: int = 8
 ) -> Path | None:
     """Up to `rows` pairs or images of each finding, pairs side by side."""
-    fitting = Fitting(CELL, CELL, "pad")
-    images, masks, titles = [], [], []
+    resizer, reading = Resizer(CELL, CELL, "pad"), source.reading
+    cells = []
     for number, finding in enumerate(findings, 1):
-        chosen = [k for pair in finding.pairs[:rows] for k in pair] or list(finding.images[: 2 * rows])
-        for k in chosen:
-            item = source.listing.items[k]
-            if facts[k].error:
-                continue
-            image, mask = read_item(item, source.defects, source.reading.channels, source.reading.white_level)
-            images.append(fitting.image(image))
-            masks.append(np.stack([fitting.mask(mask[:, :, d]) for d in range(mask.shape[2])], axis=2))
-            titles.append(f"{number}: {source.splits_of[k]} {Path(item.name).stem}")
-    if not images:
+        for k in [k for pair in finding.pairs[:rows] for k in pair] or finding.images[: 2 * rows]:
+            if not facts[k].error:
+                item = source.listing.items[k]
+                image, masks = read_item(item, source.defects, reading.channels, reading.white_level)
+                title = f"{number}: {source.splits_of[k]} {Path(item.name).stem}"
+                cells.append((resizer.image(image), resizer.masks(masks), title))
+    if not cells:
         return None
+    images, masks, titles = zip(*cells, strict=True)
     save_png(contact_sheet(images, masks, titles, source.defects, columns=8, scale=1), path)
     return path

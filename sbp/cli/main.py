@@ -10,7 +10,7 @@ from sbp.errors import UserError
 USAGE = """\
 sbp train [-m] [group=option] [key=value]   train a model, or sweep with -m
 sbp data check [group=option] [key=value]   read a data set once: counts, duplicates, leaks, a verdict
-sbp data show [group=option] [key=value]    a sheet of its images with what is marked
+sbp data show [group=option] [key=value]    a sheet of its images with their annotations
 sbp report [--scale cpu] [--out DIR]        the claims beside what was measured, as a page
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
 sbp evaluate CHECKPOINT [--split test]      metrics of a split

@@ -11,7 +11,6 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sbp.config.data import DATA_SCHEMAS
 from sbp.config.root import Config
 from sbp.config.schemas import all_options, schema
 from sbp.errors import UserError
@@ -25,10 +24,17 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="root_schema", node=Config)
     for group, name in all_options():
-        store.store(group=f"schema/{group}", name=name, node=schema(group, name))
-    for name, node in DATA_SCHEMAS.items():
-        store.store(group="schema/data", name=name, node=node)
+        store.store(group=f"schema/{group}", name=name, node=_node(schema(group, name)))
     Plugins.instance().register(PluginSearchPath)
+
+
+def _node(schema: type) -> DictConfig:
+    """The schema, whose mappings take any key, as in data.values={scratch: 1}."""
+    node = OmegaConf.structured(schema)
+    for key, value in node.items_ex(resolve=False):
+        if isinstance(value, DictConfig):
+            OmegaConf.set_struct(node[key], False)
+    return node
 
 
 class PluginSearchPath(SearchPathPlugin):

@@ -1,7 +1,7 @@
 """Schemas of the scale, of the data sets and of the defects to focus on."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from omegaconf import MISSING
 
@@ -68,39 +68,6 @@ class DataConfig:
 
 
 @dataclass
-class InspectionData(DataConfig):
-    """The embedded synthetic set; see sbp.data.synthetic."""
-
-    train_images: int = MISSING
-    val_images: int = MISSING
-    test_images: int = MISSING
-    common_share: float = 0.10
-    rare_share: float = 0.015
-    eval_common_share: float = 0.30
-    eval_rare_share: float = 0.20
-    lookalike_share: float = 0.015
-    eval_lookalike_share: float = 0.15
-    missing_annotations: float = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.defects == ["scratch", "broken"], "data.defects", self.defects, "[scratch, broken]")
-        require(32 <= self.image_size <= 512, "data.image_size", self.image_size, "between 32 and 512")
-        require(self.channels == 1, "data.channels", self.channels, "1 (the panels are grey)")
-        at_least(
-            8,
-            data__train_images=self.train_images,
-            data__val_images=self.val_images,
-            data__test_images=self.test_images,
-        )
-        for key in ("train_images", "val_images", "test_images"):
-            require(getattr(self, key) <= 10_000_000, f"data.{key}", getattr(self, key), "at most 10000000")
-        shares = {name: getattr(self, name) for name in vars(self) if name.endswith("share")}
-        fraction(**{f"data__{name}": value for name, value in shares.items()})
-        fraction(data__missing_annotations=self.missing_annotations)
-
-
-@dataclass
 class DiskData(DataConfig):
     """Images on disk. fit, white_level: see sbp.data.disk.source.Reading; with fit=tile, image_size is the
     side of a tile, and tile_overlap the share of it that neighbours have in common when a whole image is
@@ -133,98 +100,8 @@ class DiskData(DataConfig):
         at_least(1, data__white_level=self.white_level)
 
 
-def _threshold(value: int) -> None:
-    require(0 <= value <= 254, "data.threshold", value, "between 0 and 254")
-
-
-@dataclass
-class MagneticTileData(DiskData):
-    """The public Magnetic Tile set; see sbp.data.layouts.magnetic_tile."""
-
-    threshold: int = 127
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _threshold(self.threshold)
-
-
-@dataclass
-class MasksData(DiskData):
-    """Own images with mask files; see sbp.data.layouts.masks."""
-
-    images: str = "images"
-    masks: str = "masks"
-    values: dict[str, int] = field(default_factory=dict)
-    threshold: int = 127
-    ignore: list[str] = field(default_factory=list)
-    group: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _threshold(self.threshold)
-        _regular_expression(self.group)
-
-
-@dataclass
-class CocoData(DiskData):
-    """Own images with COCO annotations; see sbp.data.layouts.coco."""
-
-    annotations: str = "annotations.json"
-    val_annotations: str | None = None
-    test_annotations: str | None = None
-    images: str = "images"
-    ignore: list[str] = field(default_factory=list)
-    group: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _regular_expression(self.group)
-
-
-@dataclass
-class TableData(DiskData):
-    """Own images listed in a table; see sbp.data.layouts.table."""
-
-    table: str = "table.csv"
-    threshold: int = 127
-    ignore: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _threshold(self.threshold)
-
-
-@dataclass
-class CategoryData(DiskData):
-    """A public set of several objects, of which one is taken; see sbp.data.layouts.public."""
-
-    category: str = MISSING
-
-
-def _regular_expression(pattern: str | None) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise UserError(f"data.group={pattern}: is no regular expression ({error})") from None
-
-
 @dataclass
 class DefectsConfig:
     """Which defects the selection focuses on; the model always predicts all of the data set's."""
 
     focus: list[str] = MISSING
-
-
-DATA_SCHEMAS: dict[str, type] = {
-    "inspection": InspectionData,
-    "masks": MasksData,
-    "coco": CocoData,
-    "table": TableData,
-    "magnetic_tile": MagneticTileData,
-    "severstal": DiskData,
-    "kolektor_sdd": DiskData,
-    "kolektor_sdd2": DiskData,
-    "dagm": DiskData,
-    "mvtec_ad": CategoryData,
-    "visa": CategoryData,
-}

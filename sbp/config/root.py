@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from sbp.config.data import DATA_SCHEMAS, DataConfig, DefectsConfig, DiskData, ScaleConfig
+from sbp.config.data import DataConfig, DefectsConfig, DiskData, ScaleConfig
 from sbp.config.run import BudgetConfig, EvaluationConfig, GradientsConfig, ScoringConfig, TrackingConfig
-from sbp.config.schemas import OPEN_GROUPS, in_group, make, names, own_keys, schema
+from sbp.config.schemas import OPEN_GROUPS, base_of, in_group, make, names, own_keys, schema
 from sbp.config.selection import (
     AggregationConfig,
     BetaConfig,
@@ -81,9 +81,6 @@ class Config:
         for name in self.defects.focus:
             one_of("defects.focus", name, self.data.defects)
         one_of("if_exists", self.if_exists, tuple(IF_EXISTS))
-        one_of("data.name", self.data.name, tuple(DATA_SCHEMAS))
-        if not isinstance(self.data, DATA_SCHEMAS[self.data.name]):
-            raise UserError(f"data.name={self.data.name}: choose the option itself, data={self.data.name}")
         parts = {group: self._made(group) for group in OPEN_GROUPS}
         self._check_image_size(parts["model"].stride, parts["aggregation"])
         self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)
@@ -92,7 +89,8 @@ class Config:
         """The group's object; making it checks its values."""
         chosen = getattr(self, group)
         one_of(f"{group}.name", chosen.name, names(group))
-        if not isinstance(chosen, schema(group, chosen.name)) and own_keys(group, chosen.name):
+        needed = schema if own_keys(group, chosen.name) else base_of
+        if not isinstance(chosen, needed(group, chosen.name)):
             raise UserError(f"{group}.name={chosen.name}: choose the option itself, {group}={chosen.name}")
         return make(group, chosen)
 

@@ -7,16 +7,21 @@ option takes; ranges are checked by the constructor, which `make` calls.
 
 import contextlib
 import copy
+import dataclasses
 import inspect
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields, make_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass, make_dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
+from sbp.config.data import DataConfig, DiskData
 from sbp.config.selection import AggregationConfig, SelectionConfig, StalenessConfig
 from sbp.config.training import LossConfig, ModelConfig, OptimizerConfig
+from sbp.data import synthetic  # noqa: F401  registers the generated set
+from sbp.data.layouts import LAYOUTS
+from sbp.data.source import SOURCES
 from sbp.engine.losses import LOSSES
 from sbp.engine.models import MODELS
 from sbp.engine.optimizers import OPTIMIZERS
@@ -36,6 +41,7 @@ class Kind:
 
 
 OPEN_GROUPS: dict[str, tuple[Kind, ...]] = {
+    "data": (Kind(LAYOUTS, DiskData), Kind(SOURCES, DataConfig)),
     "selection": (Kind(POLICIES, SelectionConfig),),
     "aggregation": (Kind(AGGREGATIONS, AggregationConfig),),
     "staleness": (Kind(STALENESSES, StalenessConfig),),
@@ -62,8 +68,7 @@ def registered(group: str, name: str) -> type:
 @cache
 def schema(group: str, name: str) -> type:
     """The dataclass of an option's keys. Raises UserError if the class cannot be configured."""
-    cls = registered(group, name)
-    base = next(kind.base for kind in OPEN_GROUPS[group] if name in kind.registry)
+    cls, base = registered(group, name), base_of(group, name)
     known = {f.name for f in fields(base)}
     own = [entry for entry in _parameters(group, cls) if entry[0] not in known]
     title = f"{group}_{name}".title().replace("_", "")
@@ -75,10 +80,14 @@ def schema(group: str, name: str) -> type:
     return made
 
 
+def base_of(group: str, name: str) -> type:
+    """The dataclass of the keys that an option has in common with all others of its registry."""
+    return next(kind.base for kind in OPEN_GROUPS[group] if name in kind.registry)
+
+
 def own_keys(group: str, name: str) -> set[str]:
-    """The keys that an option has beside its group's own."""
-    base = next(kind.base for kind in OPEN_GROUPS[group] if name in kind.registry)
-    return {f.name for f in fields(schema(group, name))} - {f.name for f in fields(base)}
+    """The keys that an option has beside those."""
+    return {f.name for f in fields(schema(group, name))} - {f.name for f in fields(base_of(group, name))}
 
 
 def __getattr__(title: str) -> Any:
@@ -109,10 +118,14 @@ def _parameters(group: str, cls: type) -> Iterator[tuple[str, Any, Field]]:
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise UserError(f"{group}: {cls.__name__}: its constructor must name each key, not take *{name}")
-        yield name, types.get(name, Any), _default(parameter.default)
+        yield name, types.get(name, Any), _default(parameter.default, cls, name)
 
 
-def _default(value: Any) -> Any:
+def _default(value: Any, cls: type, name: str) -> Any:
+    if is_dataclass(cls):
+        factory = next(f.default_factory for f in fields(cls) if f.name == name)
+        if factory is not dataclasses.MISSING:
+            return field(default_factory=factory)
     if value is inspect.Parameter.empty:
         return field(default=MISSING)
     if isinstance(value, (list, dict)):

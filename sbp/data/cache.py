@@ -20,8 +20,8 @@ FLUSH_EVERY = 256
 """Images after which the state on disk is brought up to date."""
 
 
-def room_lacking(source: Source, folder: Path) -> str:
-    """What to say if the disk of `folder` has no room for all samples; empty if it has. Decodes one."""
+def missing_disk_space(source: Source, folder: Path) -> str:
+    """A message if the disk of `folder` has too little space for all samples, else empty. Decodes one."""
     sample = _first_sample(source)
     needed = sum(array.nbytes for array in _arrays(sample).values()) * sum(source.lengths().values())
     begun = sum(file.stat().st_blocks * 512 for file in _partial(folder).glob("*.npy"))
@@ -64,13 +64,13 @@ def build_cache(
 
     A partial folder of an earlier attempt at the same content is continued. The caller sees to it that
     nobody else builds the same. pixels: False writes an index only: names, labels, statistics. Raises
-    UserError for a bad file, unless source.skip_bad, and where the disk has no room.
+    UserError for a bad file, unless source.skip_bad, and where the disk has too little space.
     """
     partial = _partial(folder)
     partial.mkdir(exist_ok=True)
-    if pixels and (lacking := room_lacking(source, folder)):
+    if pixels and (message := missing_disk_space(source, folder)):
         raise UserError(
-            f"{lacking}; choose another place with SBP_OUTPUT, smaller images with data.image_size, or "
+            f"{message}; choose another place with SBP_OUTPUT, smaller images with data.image_size, or "
             "data.cache=stream"
         )
     state = _read_state(partial)
@@ -78,28 +78,28 @@ def build_cache(
     total = sum(lengths.values())
     for split in SPLITS:
         writer = _SplitWriter(partial, split, lengths[split], state["splits"][split], pixels)
-        while writer.done < lengths[split]:
+        about = state["splits"][split]
+        while about["done"] < lengths[split]:
             try:
-                writer.put(source.sample(split, writer.done))
+                writer.put(source.sample(split, about["done"]))
             except UserError as error:
                 if not getattr(source, "skip_bad", False):
                     raise
                 state["skipped"].append(str(error))
-            writer.done += 1
-            if writer.done % FLUSH_EVERY == 0:
+            about["done"] += 1
+            if about["done"] % FLUSH_EVERY == 0:
                 writer.flush()
                 write_atomically(partial / "state.json", json.dumps(state))
             if progress:
                 progress(sum(state["splits"][s]["done"] for s in SPLITS), total)
         writer.close()
         write_atomically(partial / "state.json", json.dumps(state))
-        if not writer.about["names"]:
+        if not about["names"]:
             raise UserError(f"split {split}: not one of its {lengths[split]} images can be read")
     mean, std = _channel_statistics(state["splits"]["train"])
-    about = {s: {key: state["splits"][s][key] for key in ("names", "kinds", "rows")} for s in SPLITS}
     meta = {
         "description": description,
-        "splits": about,
+        "splits": {s: {k: state["splits"][s][k] for k in ("names", "kinds", "rows")} for s in SPLITS},
         "skipped": state["skipped"],
         "mean": mean,
         "std": std,
@@ -119,22 +119,14 @@ def _read_state(partial: Path) -> dict:
 class _SplitWriter:
     """Writes samples one by one into .npy files, so that memory does not grow with the data set.
 
-    about: the split's part of the state: how many samples are done; names, kinds and numbers in the source
-    of those written; sums of their values and of the squares, per channel, over `pixels` pixels.
+    about: the split's part of the state: how many samples are done, bad ones included; names, kinds and
+    numbers in the source of those written; sums of their values and of the squares, per channel, over
+    `pixels` pixels.
     """
 
     def __init__(self, folder: Path, split: str, length: int, about: dict, pixels: bool):
         self.folder, self.split, self.length, self.about, self.pixels = folder, split, length, about, pixels
         self.files: dict[str, np.memmap] = {}
-
-    @property
-    def done(self) -> int:
-        """Samples that were tried, bad ones included."""
-        return self.about["done"]
-
-    @done.setter
-    def done(self, value: int) -> None:
-        self.about["done"] = value
 
     def put(self, sample: Sample) -> None:
         """Append a sample."""
@@ -145,13 +137,10 @@ class _SplitWriter:
             self._file(key, array)[row] = array
         self.about["names"].append(sample.name)
         self.about["kinds"].append(sample.kind)
-        self.about["rows"].append(self.done)
+        self.about["rows"].append(self.about["done"])
         values = sample.image.reshape(-1, sample.image.shape[-1]).astype(np.int64)
-        sums = [values.sum(axis=0).tolist(), (values**2).sum(axis=0).tolist()]
-        before = self.about["sums"] or [[0] * values.shape[1]] * 2
-        self.about["sums"] = [
-            [a + b for a, b in zip(*pair, strict=True)] for pair in zip(before, sums, strict=True)
-        ]
+        before = np.array(self.about["sums"] or 0, dtype=np.int64)
+        self.about["sums"] = (before + [values.sum(axis=0), (values**2).sum(axis=0)]).tolist()
         self.about["pixels"] += len(values)
 
     def _file(self, key: str, array: np.ndarray) -> np.memmap:

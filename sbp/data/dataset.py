@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from sbp.data.cache import build_cache, room_lacking
+from sbp.data.cache import build_cache, missing_disk_space
 from sbp.data.source import Source
-from sbp.data.streaming import SampleReader, Streamed
+from sbp.data.streaming import SampleReader, StreamedArray
 from sbp.utils.files import file_lock
 
 FORMAT_VERSION = 3
@@ -31,9 +31,9 @@ class Split:
     Sample.kind.
     """
 
-    images: np.ndarray | Streamed
-    masks: np.ndarray | Streamed
-    clean_masks: np.ndarray | Streamed | None
+    images: np.ndarray | StreamedArray
+    masks: np.ndarray | StreamedArray
+    clean_masks: np.ndarray | StreamedArray | None
     labels: np.ndarray
     names: list[str]
     kinds: list[str]
@@ -74,10 +74,11 @@ def open_data(
     """The data set of `source`, from the cache below `cache_root`, which is filled first if need be.
 
     cache: `disk`, or `stream`: keep only an index there and read the files again and again; `auto` streams
-    where the disk has no room. All give the same numbers. The cache is keyed by what the source says of its
-    content, so that changed files make another one. Processes that want the same one wait for the first of
-    them; a build that was killed is continued. progress(done, total) is called while images are decoded.
-    Raises UserError for a bad file (unless the source skips those) and where the disk has no room.
+    where the disk has too little space. All give the same numbers. The cache is keyed by what the source says
+    of its content, so that changed files make another one. Processes that want the same one wait for the
+    first of them; a build that was killed is continued. progress(done, total) is called while images are
+    decoded.
+    Raises UserError for a bad file (unless the source skips those) and where the disk has too little space.
     """
     description = {"format": FORMAT_VERSION, "source": source.name, **source.describe()}
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
@@ -85,8 +86,8 @@ def open_data(
     pixels = cache != "stream"
     if cache == "auto" and not (folder / "meta.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if lacking := room_lacking(source, folder):
-            log.warning("%s; reading them from their files in every epoch (data.cache=stream)", lacking)
+        if message := missing_disk_space(source, folder):
+            log.warning("%s; reading them from their files in every epoch (data.cache=stream)", message)
             pixels = False
     if not pixels:
         folder = folder.with_name(f"{folder.name}-index")
@@ -118,7 +119,7 @@ def _open(source: Source, folder: Path, digest: str, pixels: bool) -> DataSet:
             first = reader(0)
             for key, part in ARRAYS.items():
                 if (example := getattr(first, part)) is not None:
-                    arrays[key] = Streamed(reader, part, example.shape)
+                    arrays[key] = StreamedArray(reader, part, example.shape)
         splits[split] = Split(
             arrays["images"],
             arrays["masks"],

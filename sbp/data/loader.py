@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import Split
-from sbp.data.streaming import Streamed
+from sbp.data.streaming import StreamedArray
 from sbp.data.tiles import TrainingTiles
 from sbp.errors import UserError
 
@@ -49,7 +49,7 @@ class AugmentedImages(Dataset):
         return self.augmentation(image, masks, epoch, index, copy)
 
 
-class EpochBatches:
+class EpochBatchSampler:
     """The batch sampler: set `plan` before each epoch. The last batch may be smaller.
 
     A last batch of one image joins the one before it, and the only image of an epoch comes twice, each
@@ -110,8 +110,8 @@ class TrainLoader:
         tiles: TrainingTiles | None = None,
     ):
         if workers is None:
-            workers = int(isinstance(split.images, Streamed) or augmentation.steps > 1)
-        self.batches = EpochBatches(batch_size, tiles)
+            workers = int(isinstance(split.images, StreamedArray) or augmentation.steps > 1)
+        self.batches = EpochBatchSampler(batch_size, tiles)
         self.tiles_per_image = 1 if tiles is None else len(tiles)
         self.loader = DataLoader(
             AugmentedImages(split, augmentation, tiles),
@@ -142,7 +142,7 @@ def loader_errors_in_one_line() -> Iterator[None]:
             raise
         raise UserError(
             f"{str(error).splitlines()[0]}: a process that loads images is gone, for want of memory perhaps; "
-            "the run goes on with resume=true, or trainer.workers=0"
+            "resume the run with if_exists=resume, or set trainer.workers=0"
         ) from None
 
 
@@ -154,7 +154,7 @@ def plain_batches(split: Split, indices: np.ndarray, batch_size: int) -> Iterato
     """The images as they are, without augmentation, for scoring and evaluation. Images that are read from
     their files are read a batch ahead, beside the model's work."""
     parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    if isinstance(split.images, Streamed):
+    if isinstance(split.images, StreamedArray):
         yield from _read_ahead(split, parts)
     else:
         yield from (_plain(split, part) for part in parts)

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sbp.plugins.registry import Registry
+
 SPLITS = ("train", "val", "test")
 
 
@@ -12,7 +14,7 @@ SPLITS = ("train", "val", "test")
 class Sample:
     """One image with its annotation.
 
-    image: (H, W, C) uint8. masks: (H, W, D) uint8 in {0, 1}, the annotation that training sees, one
+    image: (H, W, C) uint8. masks: (H, W, D) uint8 in {0, 1}, the annotations that training sees, one
     channel per defect. clean_masks: the same without annotation errors, where they are known
     (synthetic data). kind: what the image holds beside defects, for example "fibre" for a healthy
     look-alike; empty for an ordinary image.
@@ -26,9 +28,15 @@ class Sample:
 
 
 class Source(Protocol):
-    """A data set before it is cached: images of one size, numbered from 0 within each split."""
+    """A data set before it is cached: images of one size, numbered from 0 within each split.
 
-    name: str
+    A class that is registered in SOURCES is an option of the config group `data`, for images that are
+    generated or come from anywhere but files. Its constructor's parameters are the option's keys; it may take
+    the keys that every data set has, image_size, channels, seed and defects, by naming them. It raises
+    ValueError("KEY=VALUE: must be ...") for one out of range, and is cheap: it is also called to check them.
+    """
+
+    name: str = ""
     defects: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
@@ -42,3 +50,7 @@ class Source(Protocol):
     def sample(self, split: str, index: int) -> Sample:
         """Image `index` of `split`; the same call always gives the same sample."""
         ...
+
+
+SOURCES: Registry[Source] = Registry("data")
+"""Data sets that are no files by their name in the config group `data`."""

@@ -12,25 +12,24 @@ KEPT = 32
 
 
 class SampleReader:
-    """Reads a split's samples, the last ones from memory. rows: their numbers in the
-    source."""
+    """Reads a split's samples, and keeps the last ones in memory. rows: their numbers in the source."""
 
     def __init__(self, source: Source, split: str, rows: Sequence[int]):
         self.source, self.split, self.rows = source, split, rows
-        self.kept: OrderedDict[int, Sample] = OrderedDict()
+        self.recent: OrderedDict[int, Sample] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __call__(self, number: int) -> Sample:
-        if number not in self.kept:
-            self.kept[number] = self.source.sample(self.split, self.rows[number])
-            if len(self.kept) > KEPT:
-                self.kept.popitem(last=False)
-        return self.kept[number]
+        if number not in self.recent:
+            self.recent[number] = self.source.sample(self.split, self.rows[number])
+            if len(self.recent) > KEPT:
+                self.recent.popitem(last=False)
+        return self.recent[number]
 
 
-class Streamed:
+class StreamedArray:
     """The images or the masks of a split as an array (N, H, W, K) uint8, indexed along the first axis.
 
     Raises UserError, naming the file, for one that has become unreadable.

@@ -15,7 +15,7 @@ from sbp.data.audit import near_pairs
 from sbp.data.audit.fingerprints import exact_hash, texture
 from sbp.errors import UserError
 from tests.conftest import ROOT
-from tests.test_own_data import save
+from tests.data.test_own_data import save
 
 register_schemas()
 register_resolvers()
@@ -36,7 +36,7 @@ def darker(image: np.ndarray) -> np.ndarray:
     return np.clip(image * light + 10 + noise, 0, 255).astype(np.uint8)
 
 
-def marked(size: int = SIZE) -> np.ndarray:
+def mask(size: int = SIZE) -> np.ndarray:
     mask = np.zeros((size, size), np.uint8)
     mask[10:20, 30:50] = 255
     return mask
@@ -49,7 +49,7 @@ def write_set(root: Path, parts: int = 24) -> Path:
         for view, image in (("a", whole[:SIZE, :SIZE]), ("b", darker(whole[6 : SIZE + 6, 4 : SIZE + 4]))):
             save(root / "images" / f"part{part:02}_{view}.png", image)
             if part % 3 == 0:
-                save(root / "masks" / "scratch" / f"part{part:02}_{view}.png", marked())
+                save(root / "masks" / "scratch" / f"part{part:02}_{view}.png", mask())
     return root
 
 
@@ -81,7 +81,7 @@ def test_a_split_by_part_passes_and_a_random_one_is_flagged(root, check):
     code, said = check(root)
     assert code == 1
     assert "pairs of images in different splits are photographs of the same" in said
-    assert "WRONG: training on this would be wrong" in said
+    assert "ERROR: training on this would be wrong" in said
 
 
 def test_counts_are_per_split_and_defect(root, check):
@@ -121,13 +121,13 @@ def test_parts_that_look_alike_by_design_are_not_taken_for_the_same():
 
 
 def test_parts_with_like_defects_are_not_taken_for_the_same(tmp_path, check):
-    """The same dark dot in smooth parts is what they have in common, and is marked."""
+    """The same dark dot in smooth parts is what they have in common, and is annotated."""
     for part in range(24):
         image = cv2.GaussianBlur(surface(part), (0, 0), 3)
         if part % 3 == 0:
-            mask = cv2.circle(np.zeros((SIZE, SIZE), np.uint8), (40 + part % 5, 44), 7, 255, -1)
-            image[mask > 0] = 10
-            save(tmp_path / "set" / "masks" / "scratch" / f"part{part:02}.png", mask)
+            dot = cv2.circle(np.zeros((SIZE, SIZE), np.uint8), (40 + part % 5, 44), 7, 255, -1)
+            image[dot > 0] = 10
+            save(tmp_path / "set" / "masks" / "scratch" / f"part{part:02}.png", dot)
         save(tmp_path / "set" / "images" / f"part{part:02}.png", image)
     code, said = check(tmp_path / "set")
     assert (code, said.strip().splitlines()[-1]) == (0, "GOOD: fit to train on")
@@ -140,7 +140,7 @@ def test_how_alike_counts_as_the_same_can_be_said(root, check):
         check(root, "--alike", "2")
 
 
-def test_groups_torn_apart_by_a_split_of_ones_own_are_named(root, check):
+def test_groups_in_several_splits_of_ones_own_are_named(root, check):
     rows = ["image,mask,defect,split,group"]
     for part in range(24):
         split = ("train", "val", "test")[part // 3 % 3]
@@ -155,7 +155,7 @@ def test_groups_torn_apart_by_a_split_of_ones_own_are_named(root, check):
     assert "lot 1: test, train" in said
 
 
-def test_images_that_are_to_be_shown_turned_are_named(root, check):
+def test_images_that_are_to_be_shown_rotated_are_named(root, check):
     from PIL import Image
 
     path = root / "images" / "part01_a.png"
@@ -166,7 +166,7 @@ def test_images_that_are_to_be_shown_turned_are_named(root, check):
         image.save(path, exif=exif)
     code, said = check(root, BY_PART)
     assert code == 0
-    assert "1 images say (EXIF) that they are to be shown turned; they are read as they are stored" in said
+    assert "1 images say (EXIF) that they are to be shown rotated; they are read as they are stored" in said
 
 
 def test_plain_images_have_nothing_to_recognise():
@@ -192,27 +192,30 @@ def test_equal_images_with_other_annotations_contradict_each_other(root, check):
     code, said = check(root, BY_PART)
     assert code == 1
     assert "1 pairs of equal images are annotated differently" in said
-    assert "part00_a marks scratch where part01_copy does not" in said
+    assert "scratch is annotated in part00_a, not in part01_copy" in said
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_a_turned_copy_contradicts_if_its_mark_lies_elsewhere(root, check, elsewhere):
+def test_a_rotated_copy_contradicts_if_its_annotation_lies_elsewhere(root, check, elsewhere):
     turned = np.rot90(grey(root / "images" / "part00_a.png")[:, ::-1])
-    mark = np.rot90(marked()[:, ::-1])
+    mark = np.rot90(mask()[:, ::-1])
     save(root / "images" / "part00_turned.png", turned)
     save(root / "masks" / "scratch" / "part00_turned.png", mark[:, ::-1] if elsewhere else mark)
     code, said = check(root, BY_PART)
     assert code == int(elsewhere)
-    assert ("part00_a marks scratch where part00_turned does not" in said) == elsewhere
-    assert ("part00_turned marks scratch where part00_a does not" in said) == elsewhere
+    assert ("scratch is annotated in part00_a, not in part00_turned" in said) == elsewhere
+    assert ("scratch is annotated in part00_turned, not in part00_a" in said) == elsewhere
 
 
-def test_a_photograph_whose_mark_is_missing_contradicts_the_others_of_its_part(root, check, tmp_path):
+def test_a_photograph_whose_annotation_is_missing_contradicts_the_others_of_its_part(root, check, tmp_path):
     (root / "masks" / "scratch" / "part03_b.png").unlink()
     code, said = check(root, BY_PART)
     assert code == 0  # it may be that the defect cannot be seen under that light
-    assert "1 pairs of photographs of the same are annotated differently: a mark may be missing in 1" in said
-    assert "part03_a marks scratch where part03_b does not" in said
+    assert (
+        "1 pairs of photographs of the same are annotated differently: an annotation may be missing in 1"
+        in said
+    )
+    assert "scratch is annotated in part03_a, not in part03_b" in said
     assert (tmp_path / "report" / "findings.png").is_file()
 
 
@@ -228,7 +231,7 @@ def test_a_defect_that_only_one_photograph_shows_is_no_contradiction(root, check
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 @pytest.mark.parametrize("flipped", [False, True])
-def test_marks_are_laid_on_each_other_as_the_photographs_are(turns, flipped):
+def test_masks_are_laid_on_each_other_as_the_photographs_are(turns, flipped):
     whole = [surface(k, SIZE + 8) for k in range(12)]
     place = np.zeros((SIZE + 8, SIZE + 8), bool)
     place[40:52, 20:34] = True
@@ -244,7 +247,7 @@ def test_marks_are_laid_on_each_other_as_the_photographs_are(turns, flipped):
     assert 0.8 < seen.mean() < 1
 
 
-def test_what_is_filed_as_defective_but_marks_nothing_is_named(tmp_path, check, root):
+def test_what_is_labelled_as_defective_with_an_empty_annotation_is_named(tmp_path, check, root):
     rows = ["image,mask,defect,group"]
     for part in range(24):
         for view in "ab":
@@ -256,7 +259,7 @@ def test_what_is_filed_as_defective_but_marks_nothing_is_named(tmp_path, check, 
         save(root / "masks" / "scratch" / f"part03_{view}.png", np.zeros((SIZE, SIZE), np.uint8))
     code, said = check(root, "data=table")
     assert code == 0
-    assert "2 images are filed as defective, but nothing is marked in them" in said
+    assert "2 images are labelled as defective, with an empty annotation: they train as healthy" in said
     assert "images/part03_a.png: scratch" in said
     assert "GOOD: fit to train on, 1 to look at" in said
     assert (tmp_path / "report" / "findings.png").is_file()
@@ -264,7 +267,7 @@ def test_what_is_filed_as_defective_but_marks_nothing_is_named(tmp_path, check, 
 
 def test_every_bad_file_is_named_at_once(root, check, tmp_path):
     (root / "images" / "part01_a.png").write_bytes(b"")
-    save(root / "masks" / "scratch" / "part03_a.png", marked(SIZE + 1))
+    save(root / "masks" / "scratch" / "part03_a.png", mask(SIZE + 1))
     (root / "masks" / "scratch" / "part06_b.png").write_bytes(b"no mask")
     code, said = check(root, BY_PART)
     assert code == 1
@@ -295,7 +298,7 @@ def test_the_table_has_every_image(root, check, tmp_path):
     assert any(line.startswith("part00_a,part00,") and line.endswith(",96,96,200,") for line in lines)
 
 
-def test_show_draws_a_row_bare_and_a_row_marked(root, tmp_path, monkeypatch, capsys):
+def test_show_draws_a_row_bare_and_a_row_annotated(root, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SBP_OUTPUT", str(tmp_path / "outputs"))
     arguments = ["data=masks", f"data.root={root}", "data.defects=[scratch]", "data.image_size=64"]
     assert main(["show", *arguments, "--images", "4", "--out", str(tmp_path)]) == 0
@@ -320,12 +323,13 @@ def test_the_command_says_mistakes_in_one_line_and_has_its_exit_codes(root, tmp_
 
 
 @pytest.mark.parametrize(
-    ("wrong", "doubtful", "line"),
+    ("errors", "warnings", "line"),
     [
         (0, 0, "GOOD: fit to train on"),
         (0, 2, "GOOD: fit to train on, 2 to look at"),
-        (1, 5, "WRONG: training"),
+        (1, 5, "ERROR: training on this would be wrong, see 1 error above"),
+        (2, 0, "ERROR: training on this would be wrong, see 2 errors above"),
     ],
 )
-def test_the_verdict(wrong, doubtful, line):
-    assert verdict(wrong, doubtful).startswith(line)
+def test_the_verdict(errors, warnings, line):
+    assert verdict(errors, warnings) == line

@@ -15,7 +15,6 @@ from sbp.data.synthetic.annotation import coarsen
 from sbp.data.synthetic.fields import blobs, depth_inside, shear, smooth_noise, stroke
 from sbp.data.synthetic.lookalikes import LOOKALIKES
 from sbp.data.synthetic.plan import KINDS, plan_split
-from sbp.errors import UserError
 from sbp.plots.contact_sheet import contact_sheet
 
 GOLDEN_HASH = "d7c525ecef6052d276cf61b4f88b1cdb2889d1396c137eca55ebfe0d1844ee6b"
@@ -276,17 +275,31 @@ def test_the_description_names_every_argument_and_the_version(source):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": 16}, r"^data.image_size=16: must be between 32 and 512$"),
-        ({"seed": -1}, r"^data.seed=-1: must be at least 0$"),
-        ({"val_images": 0}, r"^data.val_images=0: must be at least 1$"),
-        ({"rare_share": 1.5}, r"^data.rare_share=1.5: must be between 0 and 1$"),
-        ({"coarseness": -1.0}, r"^data.coarseness=-1.0: must be at least 0$"),
-        ({"eval_common_share": 0.8}, r"eval_lookalike_share: add up to 1.15, must be at most 1$"),
+        ({"image_size": 16}, r"^image_size=16: must be between 32 and 512$"),
+        ({"seed": -1}, r"^seed=-1: must be at least 0$"),
+        ({"val_images": 7}, r"^val_images=7: must be at least 8$"),
+        ({"train_images": 10_000_001}, r"^train_images=10000001: must be at most 10000000$"),
+        ({"rare_share": 1.5}, r"^rare_share=1.5: must be between 0 and 1$"),
+        ({"missing_annotations": float("nan")}, r"^missing_annotations=nan: must be between 0 and 1$"),
+        ({"coarseness": -1.0}, r"^coarseness=-1.0: must be between 0 and 32$"),
+        ({"channels": 3}, r"^channels=3: must be 1 \(the panels are grey\)$"),
+        ({"defects": ["scratch"]}, r"^defects=\['scratch'\]: must be \[scratch, broken\]$"),
+        (
+            {"eval_common_share": 0.8},
+            r"^eval_common_share=0.8: must be at most 1 together with eval_rare_share and "
+            r"eval_lookalike_share, not 1.15$",
+        ),
     ],
 )
 def test_bad_arguments_are_named(changes, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         make_source(**changes)
+
+
+def test_the_largest_set_is_checked_without_being_planned():
+    source = make_source(train_images=10_000_000)
+    assert source.lengths()["train"] == 10_000_000
+    assert "plans" not in vars(source)
 
 
 def test_an_image_beyond_the_split_is_an_error(source):

@@ -10,17 +10,7 @@ import pytest
 from sbp.data.disk.annotations import Polygons
 from sbp.data.disk.listing import Item, Listing
 from sbp.data.disk.source import read_item
-from sbp.data.layouts.coco import list_coco
-from sbp.data.layouts.masks import list_masks
-from sbp.data.layouts.public import (
-    list_dagm,
-    list_kolektor_sdd,
-    list_kolektor_sdd2,
-    list_mvtec_ad,
-    list_severstal,
-    list_visa,
-)
-from sbp.data.layouts.table import list_table
+from sbp.data.layouts import LAYOUTS
 from sbp.errors import UserError
 
 H, W = 12, 20
@@ -37,6 +27,11 @@ def mask(rows=slice(2, 5), columns=slice(3, 8), value=255) -> np.ndarray:
     pixels = np.zeros((H, W), np.uint8)
     pixels[rows, columns] = value
     return pixels
+
+
+def listed(layout: str, root: Path | None, defects: list[str], **keys) -> Listing:
+    """The set as its option of the config group `data` lists it."""
+    return LAYOUTS[layout](**keys).list(None if root is None else str(root), defects)
 
 
 def read(listing: Listing, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +62,7 @@ def own(tmp_path) -> Path:
 
 
 def test_a_mask_folder_per_defect(own):
-    listing = list_masks(str(own), ["scratch", "dent"])
+    listing = listed("masks", own, ["scratch", "dent"])
     assert sorted(names(listing)) == sorted(["part1 left", "part1 right", "part2 links", "gehäuse"])
     _, masks = read(listing, "part1 left")
     np.testing.assert_array_equal(masks[:, :, 0], mask() > 0)
@@ -79,18 +74,18 @@ def test_a_mask_folder_per_defect(own):
 def test_groups_are_found_in_the_name(own):
     own.joinpath("images/gehäuse.png").rename(own / "images/part3 gehäuse.png")
     own.joinpath("masks/dent/gehäuse.png").unlink()
-    groups = {i.name: i.group for i in list_masks(str(own), ["scratch", "dent"], group=r"(part\d+)").items}
+    groups = {i.name: i.group for i in listed("masks", own, ["scratch", "dent"], group=r"(part\d+)").items}
     assert groups["part1 left"] == groups["part1 right"] == "part1"
     assert groups["part2 links"] == "part2"
     with pytest.raises(UserError, match=r"data.group=x\\d: is not found in the name part"):
-        list_masks(str(own), ["scratch", "dent"], group=r"x\d")
+        listed("masks", own, ["scratch", "dent"], group=r"x\d")
 
 
 def test_one_mask_with_a_value_per_defect(own):
     combined = np.zeros((H, W), np.uint8)
     combined[1:3], combined[5:7] = 1, 2
     write(own / "labels" / "part1 left.png", combined)
-    listing = list_masks(str(own), ["scratch", "dent"], masks="labels", values={"scratch": 1, "dent": 2})
+    listing = listed("masks", own, ["scratch", "dent"], masks="labels", values={"scratch": 1, "dent": 2})
     _, masks = read(listing, "part1 left")
     assert masks[:, :, 0].any(axis=1).nonzero()[0].tolist() == [1, 2]
     assert masks[:, :, 1].any(axis=1).nonzero()[0].tolist() == [5, 6]
@@ -109,12 +104,12 @@ def test_palette_masks_are_read_by_their_indices(own):
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0] + [0] * 759)
     (own / "labels").mkdir()
     image.save(own / "labels" / "part1 left.png")
-    listing = list_masks(str(own), ["scratch", "dent"], masks="labels", values={"scratch": 1, "dent": 2})
+    listing = listed("masks", own, ["scratch", "dent"], masks="labels", values={"scratch": 1, "dent": 2})
     assert read(listing, "part1 left")[1][:, :, 1].sum() == 2 * W
 
 
 def test_ignored_defects_take_their_images_along(own):
-    listing = list_masks(str(own), ["scratch"], ignore=["dent"])
+    listing = listed("masks", own, ["scratch"], ignore=["dent"])
     assert sorted(names(listing)) == ["part1 right", "part2 links"]
 
 
@@ -124,30 +119,30 @@ def refused(message: str):
 
 def test_mistakes_of_own_masks_are_named(own, tmp_path):
     with refused(r"data\.root is not set: expected are images/NAME\.png"):
-        list_masks(None, ["scratch"])
+        listed("masks", None, ["scratch"])
     with refused(r"no such folder"):
-        list_masks(str(tmp_path / "nowhere"), ["scratch"])
+        listed("masks", tmp_path / "nowhere", ["scratch"])
     with refused(r"masks/dent: is not in data\.defects=\['scratch'\]; add it, or .* data\.ignore=\[dent\]"):
-        list_masks(str(own), ["scratch"])
+        listed("masks", own, ["scratch"])
     with refused(r"data\.defects=rust: .*masks has no folder of that name, it holds dent, scratch"):
-        list_masks(str(own), ["scratch", "dent", "rust"])
+        listed("masks", own, ["scratch", "dent", "rust"])
     with refused(r"data\.values=\{'scratch': 1\}: must name each of data\.defects"):
-        list_masks(str(own), ["scratch", "dent"], values={"scratch": 1})
+        listed("masks", own, ["scratch", "dent"], values={"scratch": 1})
     with refused(r"data\.values: scratch=1: must be above 0 and of one defect only"):
-        list_masks(str(own), ["scratch", "dent"], values={"scratch": 1, "dent": 1})
+        listed("masks", own, ["scratch", "dent"], values={"scratch": 1, "dent": 1})
     write(own / "masks" / "dent" / "typo.png", mask())
     with refused(r"masks/dent/typo\.png: there is no image of that name"):
-        list_masks(str(own), ["scratch", "dent"])
+        listed("masks", own, ["scratch", "dent"])
     (own / "masks" / "dent" / "typo.png").unlink()
     write(own / "images" / "part1 left.jpg")
     with refused(r"part1 left\.png: has the same stem as part1 left\.jpg"):
-        list_masks(str(own), ["scratch", "dent"])
+        listed("masks", own, ["scratch", "dent"])
 
 
 def test_a_link_in_a_circle_is_named(own):
     (own / "images" / "loop.png").symlink_to(own / "images" / "loop.png")
     with refused(r"loop\.png: (cannot be read|is a link that leads nowhere)"):
-        list_masks(str(own), ["scratch", "dent"])
+        listed("masks", own, ["scratch", "dent"])
 
 
 # -- COCO
@@ -172,7 +167,7 @@ def coco(root: Path, **changes) -> Path:
 
 
 def test_coco_polygons_and_run_lengths(tmp_path):
-    listing = list_coco(str(coco(tmp_path)), ["scratch", "dent"])
+    listing = listed("coco", coco(tmp_path), ["scratch", "dent"])
     assert names(listing) == ["a.png", "b.png", "c.png"]
     _, first = read(listing, "a.png")
     np.testing.assert_array_equal(first[:, :10, 0], mask(slice(2, 5), slice(3, 8))[:, :10] > 0)
@@ -192,7 +187,7 @@ def test_cocos_text_form_is_the_same_as_its_reference_gives(tmp_path):
     encoded = reference.encode(np.asfortranarray(pixels.astype(np.uint8)))
     text = encoded["counts"].decode() if isinstance(encoded["counts"], bytes) else encoded["counts"]
     annotation = {"id": 1, "image_id": 1, "category_id": 7, "segmentation": {"size": [H, W], "counts": text}}
-    listing = list_coco(str(coco(tmp_path, annotations=[annotation])), ["scratch", "dent"])
+    listing = listed("coco", coco(tmp_path, annotations=[annotation]), ["scratch", "dent"])
     np.testing.assert_array_equal(read(listing, "a.png")[1][:, :, 0], pixels)
 
 
@@ -219,9 +214,9 @@ def test_coco_files_of_official_splits(tmp_path):
     write(tmp_path / "images" / "d.png")
     other = content | {"images": [{"id": 1, "file_name": "d.png"}], "annotations": content["annotations"][:1]}
     (tmp_path / "test.json").write_text(json.dumps(other))
-    listing = list_coco(str(tmp_path), ["scratch", "dent"], test_annotations="test.json")
+    listing = listed("coco", tmp_path, ["scratch", "dent"], test_annotations="test.json")
     assert [item.split for item in listing.items] == ["train"] * 3 + ["test"]
-    assert of(listing, "d.png").filed == ("scratch",)
+    assert of(listing, "d.png").labels == ("scratch",)
 
 
 SHORT = {"id": 5, "image_id": 1, "category_id": 7}
@@ -276,7 +271,7 @@ SHORT = {"id": 5, "image_id": 1, "category_id": 7}
 )
 def test_mistakes_in_a_coco_file_are_named(tmp_path, changes, message):
     with refused(message):
-        list_coco(str(coco(tmp_path, **changes)), ["scratch", "dent"])
+        listed("coco", coco(tmp_path, **changes), ["scratch", "dent"])
 
 
 @pytest.mark.parametrize(
@@ -291,10 +286,10 @@ def test_mistakes_in_a_coco_file_are_named(tmp_path, changes, message):
         ({"size": [H, W], "counts": [-5, H * W + 5]}, r"annotation 5: a run length is below 0"),
     ],
 )
-def test_marks_that_do_not_fit_their_image_are_named(tmp_path, segmentation, message):
+def test_annotations_that_do_not_fit_their_image_are_named(tmp_path, segmentation, message):
     changed = coco(tmp_path, annotations=[SHORT | {"segmentation": segmentation}])
     with refused(message):
-        read(list_coco(str(changed), ["scratch", "dent"]), "a.png")
+        read(listed("coco", changed, ["scratch", "dent"]), "a.png")
 
 
 def test_polygons_drawn_on_another_size_are_refused(tmp_path):
@@ -302,14 +297,14 @@ def test_polygons_drawn_on_another_size_are_refused(tmp_path):
     images = [
         {"id": k, "file_name": f"{s}.png", "height": 2 * H, "width": 2 * W} for k, s in enumerate("abc", 1)
     ]
-    listing = list_coco(str(coco(tmp_path, images=images)), ["scratch", "dent"])
+    listing = listed("coco", coco(tmp_path, images=images), ["scratch", "dent"])
     with refused(r"annotation 1: was drawn on an image of 24 x 40 pixels, the file has 12 x 20"):
         read(listing, "a.png")
 
 
 def test_one_file_under_two_spellings_is_one_image(tmp_path):
     images = [{"id": k, "file_name": name} for k, name in enumerate(("a.png", "b.png", "./a.png"), 1)]
-    listing = list_coco(str(coco(tmp_path, images=images)), ["scratch", "dent"])
+    listing = listed("coco", coco(tmp_path, images=images), ["scratch", "dent"])
     assert names(listing) == ["a.png", "b.png", "a.png"]  # what opens the set refuses
 
 
@@ -317,14 +312,14 @@ def test_links_in_a_circle_are_named_in_a_manifest(tmp_path):
     coco(tmp_path, images=[{"id": 1, "file_name": "loop.png"}], annotations=[])
     (tmp_path / "images" / "loop.png").symlink_to(tmp_path / "images" / "loop.png")
     with refused(r"image 1: loop\.png: cannot be read \(its links lead in a circle\)"):
-        list_coco(str(tmp_path), ["scratch", "dent"])
+        listed("coco", tmp_path, ["scratch", "dent"])
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path):
     coco(tmp_path)
     (tmp_path / "annotations.json").write_text("{")
     with refused(r"annotations\.json: is not valid JSON"):
-        list_coco(str(tmp_path), ["scratch", "dent"])
+        listed("coco", tmp_path, ["scratch", "dent"])
 
 
 # -- a table
@@ -350,7 +345,7 @@ def table(tmp_path) -> Path:
 
 
 def test_rows_of_one_image_are_merged(table):
-    listing = list_table(str(table), ["scratch", "dent"])
+    listing = listed("table", table, ["scratch", "dent"])
     assert [(i.name, i.split, i.group) for i in listing.items] == [
         ("img/a.png", "train", "lot 1"),
         ("img/b.png", "val", "lot 2"),
@@ -366,7 +361,7 @@ def test_parquet_is_read_like_csv(table):
 
     pd.read_csv(table / "table.csv").to_parquet(table / "table.parquet")
     (table / "table.csv").unlink()
-    listing = list_table(str(table), ["scratch", "dent"], table="table.parquet")
+    listing = listed("table", table, ["scratch", "dent"], table="table.parquet")
     assert names(listing) == ["img/a.png", "img/b.png", "img/c.png"]
     assert read(listing, "img/a.png")[1][:, :, 0].any()
 
@@ -377,7 +372,7 @@ def test_numbers_in_parquet_are_groups_and_names_too(table):
     frame = pd.read_csv(table / "table.csv")
     frame["group"] = [1, 1, 1, 2, 3]
     frame.to_parquet(table / "table.parquet")
-    listing = list_table(str(table), ["scratch", "dent"], table="table.parquet")
+    listing = listed("table", table, ["scratch", "dent"], table="table.parquet")
     assert [item.group for item in listing.items] == ["1", "2", "3"]
 
 
@@ -395,12 +390,12 @@ def test_numbers_in_parquet_are_groups_and_names_too(table):
 def test_columns_that_would_not_count_are_named(table, header, message):
     (table / "table.csv").write_text(TABLE.replace("image,mask,defect,split,group", header))
     with refused(r"table\.csv: " + message):
-        list_table(str(table), ["scratch", "dent"])
+        listed("table", table, ["scratch", "dent"])
 
 
 def test_spaces_around_a_column_do_not_matter(table):
     (table / "table.csv").write_text(TABLE.replace("image,mask,defect", "image, mask, defect"))
-    assert read(list_table(str(table), ["scratch", "dent"]), "img/a.png")[1][:, :, 0].any()
+    assert read(listed("table", table, ["scratch", "dent"]), "img/a.png")[1][:, :, 0].any()
 
 
 @pytest.mark.parametrize(
@@ -423,7 +418,7 @@ def test_mistakes_in_a_table_name_their_line(table, row, message):
     with open(table / "table.csv", "a") as file:
         file.write(row + "\n")
     with refused(message):
-        list_table(str(table), ["scratch", "dent"])
+        listed("table", table, ["scratch", "dent"])
 
 
 # -- Severstal
@@ -442,7 +437,7 @@ def severstal(root: Path, rows: str) -> Path:
 def test_severstal_runs_count_from_one_along_columns_and_rows_are_merged(tmp_path):
     # 1 3: the first three pixels of column 0; H + 1 2: the first two of column 1
     rows = SEVERSTAL + f"s1.jpg,1,1 3 {H + 1} 2\ns1.jpg,1,{2 * H + 5} 1\ns1.jpg,4,{H * W} 1\n"
-    listing = list_severstal(str(severstal(tmp_path, rows)), [f"class{k}" for k in range(1, 5)])
+    listing = listed("severstal", severstal(tmp_path, rows), [f"class{k}" for k in range(1, 5)])
     _, masks = read(listing, "s1.jpg")
     expected = np.zeros((H, W), bool)
     expected[:3, 0] = expected[:2, 1] = expected[4, 2] = True
@@ -454,14 +449,14 @@ def test_severstal_runs_count_from_one_along_columns_and_rows_are_merged(tmp_pat
 
 def test_severstals_older_file_has_one_column_and_empty_rows(tmp_path):
     rows = "ImageId_ClassId,EncodedPixels\ns1.jpg_1,1 3\ns1.jpg_2,\ns2.jpg_1,\n"
-    listing = list_severstal(str(severstal(tmp_path, rows)), ["class1", "class2"])
-    assert of(listing, "s1.jpg").filed == ("class1",)
-    assert of(listing, "s2.jpg").marks == {}
+    listing = listed("severstal", severstal(tmp_path, rows), ["class1", "class2"])
+    assert of(listing, "s1.jpg").labels == ("class1",)
+    assert of(listing, "s2.jpg").annotations == {}
 
 
 def test_severstals_other_classes_take_their_images_along(tmp_path):
     rows = SEVERSTAL + "s1.jpg,1,1 3\ns2.jpg,3,1 3\n"
-    assert names(list_severstal(str(severstal(tmp_path, rows)), ["class3"])) == ["s2.jpg", "s3.jpg"]
+    assert names(listed("severstal", severstal(tmp_path, rows), ["class3"])) == ["s2.jpg", "s3.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -480,7 +475,7 @@ def test_severstals_other_classes_take_their_images_along(tmp_path):
 def test_mistakes_in_train_csv_are_named(tmp_path, row, message):
     with refused(message):
         root = severstal(tmp_path, SEVERSTAL + row + "\n")
-        read(list_severstal(str(root), ["class1", "class2", "class3", "class4"]), "s1.jpg")
+        read(listed("severstal", root, ["class1", "class2", "class3", "class4"]), "s1.jpg")
 
 
 # -- Kolektor, DAGM, MVTec AD, VisA
@@ -491,13 +486,13 @@ def test_kolektor_sdd_is_grouped_by_commutator(tmp_path):
         for part in range(2):
             write(tmp_path / folder / f"Part{part}.jpg")
             write(tmp_path / folder / f"Part{part}_label.bmp", mask(value=255 * part))
-    listing = list_kolektor_sdd(str(tmp_path), ["defect"])
+    listing = listed("kolektor_sdd", tmp_path, ["defect"])
     assert names(listing) == ["kos01/Part0", "kos01/Part1", "kos02/Part0", "kos02/Part1"]
     assert [item.group for item in listing.items] == ["kos01", "kos01", "kos02", "kos02"]
     assert [read(listing, name)[1].any() for name in names(listing)] == [False, True, False, True]
     (tmp_path / "kos02" / "Part1_label.bmp").unlink()
     with refused(r"kos02/Part1\.jpg: has no mask, .*Part1_label\.bmp is expected"):
-        list_kolektor_sdd(str(tmp_path), ["defect"])
+        listed("kolektor_sdd", tmp_path, ["defect"])
 
 
 def test_kolektor_sdd2_passes_over_copies_and_keeps_its_splits(tmp_path):
@@ -506,7 +501,7 @@ def test_kolektor_sdd2_passes_over_copies_and_keeps_its_splits(tmp_path):
         write(tmp_path / split / f"{stem}_GT.png", mask())
     write(tmp_path / "train" / "10301_GT (copy).png", mask())
     write(tmp_path / "train" / "10301 (copy).png")
-    listing = list_kolektor_sdd2(str(tmp_path), ["defect"])
+    listing = listed("kolektor_sdd2", tmp_path, ["defect"])
     assert [(i.name, i.split) for i in listing.items] == [
         ("train/10000", "train"), ("train/10301", "train"), ("test/20000", "test")
     ]  # fmt: skip
@@ -519,18 +514,18 @@ def test_dagm_has_labels_for_defective_images_only(tmp_path):
         for stem in ("0001", "0002"):
             write(tmp_path / "Class1" / split / f"{stem}.PNG")
         write(tmp_path / "Class1" / split / "Label" / "0002_label.PNG", ellipse)
-    listing = list_dagm(str(tmp_path), ["class1"])
-    assert [(i.name, i.split, i.filed) for i in listing.items] == [
+    listing = listed("dagm", tmp_path, ["class1"])
+    assert [(i.name, i.split, i.labels) for i in listing.items] == [
         ("Class1/Train/0001", "train", ()), ("Class1/Train/0002", "train", ("class1",)),
         ("Class1/Test/0001", "test", ()), ("Class1/Test/0002", "test", ("class1",)),
     ]  # fmt: skip
     np.testing.assert_array_equal(read(listing, "Class1/Train/0002")[1][:, :, 0], ellipse > 0)
     write(tmp_path / "Class1" / "Train" / "Label" / "0009_label.PNG", ellipse)
     with refused(r"0009_label\.PNG: there is no image of that name"):
-        list_dagm(str(tmp_path), ["class1"])
+        listed("dagm", tmp_path, ["class1"])
     (tmp_path / "Class1" / "Train" / "Label" / "0009_label.PNG").unlink()
     with refused(r"Class2/Train is missing"):
-        list_dagm(str(tmp_path), ["class1", "class2"])
+        listed("dagm", tmp_path, ["class1", "class2"])
 
 
 def test_mvtec_ad_has_no_official_split_and_a_mask_for_every_defective_image(tmp_path):
@@ -540,18 +535,18 @@ def test_mvtec_ad_has_no_official_split_and_a_mask_for_every_defective_image(tmp
         write(tmp_path / "bottle" / "ground_truth" / "broken" / f"{stem}_mask.png", mask())
         write(tmp_path / "bottle" / "test" / "dirt" / f"{stem}.png")
     write(tmp_path / "bottle" / "test" / "good" / "000.png")
-    listing = list_mvtec_ad(str(tmp_path), ["broken"], category="bottle")
+    listing = listed("mvtec_ad", tmp_path, ["broken"], category="bottle")
     assert sorted(names(listing)) == [
         "test/broken/000", "test/broken/001", "test/good/000", "train/good/000", "train/good/001"
     ]  # fmt: skip
     assert all(item.split is None for item in listing.items)
     assert read(listing, "test/broken/001")[1].any()
     with refused(r"data\.defects=rust: must be any of broken, dirt"):
-        list_mvtec_ad(str(tmp_path), ["rust"], category="bottle")
+        listed("mvtec_ad", tmp_path, ["rust"], category="bottle")
     with refused(r"test/dirt/000\.png: has no mask, .*ground_truth/dirt/000_mask\.png is expected"):
-        list_mvtec_ad(str(tmp_path), ["dirt"], category="bottle")
+        listed("mvtec_ad", tmp_path, ["dirt"], category="bottle")
     with refused(r"cable/train/good is missing"):
-        list_mvtec_ad(str(tmp_path), ["broken"], category="cable")
+        listed("mvtec_ad", tmp_path, ["broken"], category="cable")
 
 
 VISA = """object,split,label,image,mask
@@ -570,9 +565,9 @@ def test_visa_takes_one_object_and_any_value_above_zero(tmp_path):
     write(tmp_path / "candle/Data/Images/Normal/0.JPG")
     (tmp_path / "split_csv").mkdir()
     (tmp_path / "split_csv/2cls_highshot.csv").write_text(VISA)
-    listing = list_visa(str(tmp_path), ["anomaly"], category="pcb1")
+    listing = listed("visa", tmp_path, ["anomaly"], category="pcb1")
     assert [item.split for item in listing.items] == ["train", "train", "test"]
     for k in (0, 1):
         assert read(listing, f"pcb1/Data/Images/Anomaly/{k}.JPG")[1].sum() == 15
     with refused(r"data\.category=pcb9: 2cls_highshot\.csv has candle, pcb1"):
-        list_visa(str(tmp_path), ["anomaly"], category="pcb9")
+        listed("visa", tmp_path, ["anomaly"], category="pcb9")

@@ -16,7 +16,7 @@ import pytest
 
 from sbp.data.dataset import open_data
 from sbp.data.disk.source import ListedSource, Reading, Splitting
-from sbp.data.layouts.magnetic_tile import DEFECTS, FOLDERS, HEALTHY, list_magnetic_tile, tile_groups
+from sbp.data.layouts.magnetic_tile import DEFECTS, FOLDERS, HEALTHY, MagneticTile, tile_groups
 from sbp.data.source import SPLITS
 from sbp.errors import UserError
 
@@ -37,7 +37,7 @@ def grey(value: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
 
 
 def soft_mask(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Rows 8 to 15 marked, with a fringe of grey as in the published masks."""
+    """Rows 8 to 15 annotated, with a fringe of grey as in the published masks."""
     mask = grey(0, height, width)
     mask[7], mask[16] = 100, 127
     mask[8:16] = 255
@@ -73,7 +73,7 @@ def source(
     val_fraction: float = 0.2,
     test_fraction: float = 0.2,
 ) -> ListedSource:
-    listing = list_magnetic_tile(None if root is None else str(root), defects, threshold)
+    listing = MagneticTile(threshold).list(None if root is None else str(root), defects)
     fractions = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
     reading = Reading(image_size, image_size, fit)
     return ListedSource("magnetic_tile", listing, reading, Splitting(fractions, seed))
@@ -125,7 +125,7 @@ def test_a_soft_mask_is_cut_at_the_threshold(root):
         assert mask[8].sum() == WIDTH
 
 
-def test_pad_keeps_the_shape_and_marks_nothing_in_the_border(root):
+def test_pad_keeps_the_shape_and_annotates_nothing_in_the_border(root):
     image = np.tile(np.arange(WIDTH, dtype=np.uint8) * 10, (HEIGHT, 1))
     stem = first(root, "crack", ".jpg").stem
     write_pair(root, "crack", stem, image, grey(255))
@@ -150,11 +150,11 @@ def test_thin_defects_do_not_vanish(root, fit, size):
         write_pair(root, "crack", stem, grey(100), mask)
         data = source(root, fit=fit, image_size=size, defects=["crack"])
         sample = next(s for found in all_samples(data).values() for s in found if s.name.endswith(stem))
-        marked = sample.masks[:, :, 0]
-        assert marked.any()
-        assert marked.mean() < 0.5
+        mask = sample.masks[:, :, 0]
+        assert mask.any()
+        assert mask.mean() < 0.5
         if drawn == np.s_[:, 11] and fit == "resize":
-            assert marked.any(axis=1).all()  # the line stays in one piece
+            assert mask.any(axis=1).all()  # the line stays in one piece
 
 
 def test_an_empty_annotation_stays_empty(root):
@@ -371,7 +371,7 @@ def test_a_mask_of_another_size_is_named(root):
 def test_a_defect_in_a_healthy_image_is_named(root):
     stem = first(root, HEALTHY, ".jpg").stem
     write_pair(root, HEALTHY, stem, grey(100), soft_mask())
-    with refused(rf"MT_Free.Imgs.{stem}\.png: marks a defect in a healthy image"):
+    with refused(rf"MT_Free.Imgs.{stem}\.png: annotates a defect in a healthy image"):
         read_all(root)
 
 
@@ -385,8 +385,6 @@ def test_a_defect_in_a_healthy_image_is_named(root):
         ({"defects": ["crack", "crack"]}, r"data\.defects=crack: must be there once"),
         ({"defects": ["free"]}, r"data\.defects=free: must be any of"),
         ({"fit": "crop"}, r"data\.fit=crop: must be one of resize, pad"),
-        ({"threshold": 255}, r"data\.threshold=255: must be 0 to 254"),
-        ({"threshold": -1}, r"data\.threshold=-1: must be 0 to 254"),
         ({"val_fraction": 0}, r"data\.val_fraction=0 data\.test_fraction=0\.2: each must be above 0"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, r"data\.val_fraction=0\.5 .*both together below 1"),
     ],
@@ -394,6 +392,12 @@ def test_a_defect_in_a_healthy_image_is_named(root):
 def test_wrong_arguments_are_refused(root, arguments, message):
     with refused(message):
         source(root, **arguments)
+
+
+@pytest.mark.parametrize("threshold", [-1, 255])
+def test_a_threshold_that_no_mask_has_is_refused(threshold):
+    with pytest.raises(ValueError, match=f"^threshold={threshold}: must be between 0 and 254$"):
+        MagneticTile(threshold)
 
 
 def test_too_few_tiles_are_refused(tmp_path):

@@ -26,7 +26,7 @@ from sbp.data.disk.annotations import MaskFile
 from sbp.data.disk.decode import read_image, read_mask
 from sbp.data.disk.listing import Item, Listing
 from sbp.data.disk.source import ListedSource, Reading, Splitting
-from sbp.data.layouts.masks import list_masks
+from sbp.data.layouts.masks import Masks
 from sbp.data.loader import TrainLoader, plain_batches
 from sbp.data.splits.split_file import read_split_file
 from sbp.errors import UserError
@@ -60,7 +60,7 @@ def write_set(root: Path, parts: int = 30, first: int = 0, size: int = 24) -> Pa
 
 
 def source(root: Path, file: Path | None = None, by: str = "group", seed: int = 0, **reading) -> ListedSource:
-    listing = list_masks(str(root), ["scratch", "dent"], group=r"part\d+")
+    listing = Masks(group=r"part\d+").list(str(root), ["scratch", "dent"])
     return ListedSource(
         "masks",
         listing,
@@ -289,7 +289,7 @@ def test_masks_that_were_drawn_later_count_though_the_split_stays(root, tmp_path
 def test_masks_are_read_once_for_the_split_and_not_at_every_start(root, tmp_path, monkeypatch):
     time.sleep(0.05)  # more than a tick of the clock that files are dated by
     first = source_labels(source(root, tmp_path / "own.csv"))
-    monkeypatch.setattr(MaskFile, "marks_something", lambda mask: pytest.fail(str(mask.path)))
+    monkeypatch.setattr(MaskFile, "is_empty", lambda mask: pytest.fail(str(mask.path)))
     assert source_labels(source(root, tmp_path / "own.csv")) == first
 
 
@@ -302,7 +302,7 @@ def test_a_defect_of_two_words_keeps_its_labels(tmp_path):
     (root / "masks" / "scratch").rename(root / "masks" / "deep scratch")
 
     def labels() -> dict[str, list[bool]]:
-        listing = list_masks(str(root), ["deep scratch", "dent"], group=r"part\d+")
+        listing = Masks(group=r"part\d+").list(str(root), ["deep scratch", "dent"])
         splitting = Splitting(FRACTIONS, 0, "group", file)
         return source_labels(ListedSource("masks", listing, Reading(16, 16), splitting))
 
@@ -346,7 +346,7 @@ def test_validation_drawn_from_an_official_training_split_stays_too(tmp_path):
             for name in names
         ]
         items = [
-            replace(i, split=i.name.split("/")[0], filed=("dent",) if k % 3 else ())
+            replace(i, split=i.name.split("/")[0], labels=("dent",) if k % 3 else ())
             for k, i in enumerate(items)
         ]
         listing = Listing(tmp_path, ("dent",), items)
@@ -362,7 +362,7 @@ def test_validation_drawn_from_an_official_training_split_stays_too(tmp_path):
     assert splits(40)[lines[k].split(",")[0]] == "train"
 
 
-def test_a_split_file_of_ones_own_is_obeyed_unless_it_tears_a_group_apart(root, tmp_path):
+def test_a_split_file_of_ones_own_is_obeyed_unless_it_splits_a_group(root, tmp_path):
     file = tmp_path / "own.csv"
     source(root, file)
     lines = file.read_text().splitlines()
@@ -372,7 +372,9 @@ def test_a_split_file_of_ones_own_is_obeyed_unless_it_tears_a_group_apart(root, 
     assert {split for name, split in split_of(source(root, file)).items() if name.startswith(part)} == {"val"}
     torn = [line.replace(",val,", ",train,") if line.startswith(f"{part}_c") else line for line in moved]
     file.write_text("\n".join(torn) + "\n")
-    with pytest.raises(UserError, match=f"group {part}: the split file tears it apart, see {part}_c"):
+    with pytest.raises(
+        UserError, match=f"group {part}: the split file has it in more than one split, see {part}_c"
+    ):
         source(root, file)
 
 
@@ -432,7 +434,7 @@ BUILDER = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from tests.test_own_data import source, open_data
+from tests.data.test_own_data import source, open_data
 import sbp.data.cache as cache
 cache.FLUSH_EVERY = 8
 def slow(done, total):
@@ -590,6 +592,14 @@ def test_twenty_own_images_train_with_one_command_and_keep_their_split(tmp_path)
     assert np.isfinite(run.last("val/map/scratch"))
     (file,) = (tmp_path / "out" / "splits").glob("masks-*.csv")
     assert {row["split"] for row in read_split_file(file).values()} == set(FRACTIONS)
+
+
+def test_what_a_mask_value_means_is_said_on_the_command_line():
+    register_schemas()
+    register_resolvers()
+    overrides = ["data=masks", "data.defects=[scratch,dent]", "data.values={scratch: 1, dent: 2}"]
+    (job,) = check_overrides(overrides).jobs
+    assert job.config.data.values == {"scratch": 1, "dent": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,40 +1,42 @@
-"""From facts to findings: what is wrong, what to look at, and what to do about it."""
+"""From facts to findings: what is an error, what to look at, and what to do about it."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from sbp.data.audit.contradictions import (
-    Contradiction,
-    contradictions_of_alikes,
-    contradictions_of_equals,
+from sbp.data.audit.conflicts import (
+    AnnotationConflict,
+    conflicts_of_duplicates,
+    conflicts_of_near_duplicates,
 )
 from sbp.data.audit.near import NearPair
 from sbp.data.audit.reading import ImageFacts
 from sbp.data.disk.listing import Item
 from sbp.data.source import SPLITS
 
-Severity = Literal["wrong", "doubtful"]
+Severity = Literal["error", "warning"]
 Pair = tuple[int, int]
 
-
-ALIKE = "photographs of the same (moved, turned, or otherwise exposed)"
+EXACT = "equal pixel by pixel (also rotated or flipped)"
+NEAR = "photographs of the same (moved, rotated, or otherwise exposed)"
 HINT = "; if the sheet shows parts that only look alike, raise --alike"
+ODD_SIZE = 4
+"""Times the median size from which an image's size is odd."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """severity: `wrong` means that training would learn or measure something false. images, pairs: numbers of
+    """severity: `error` means that training would learn or measure something false. images, pairs: numbers of
     those concerned, for the sheet."""
 
     severity: Severity
     text: str
     details: Sequence[str] = ()
     images: Sequence[int] = ()
-    pairs: Sequence[Pair] = field(default_factory=tuple)
+    pairs: Sequence[Pair] = ()
 
 
 def find(
@@ -45,34 +47,26 @@ def find(
     near: Sequence[NearPair],
     skip_bad: bool = False,
 ) -> list[Finding]:
-    """Everything that a check found, the worst first."""
-    exact = _exact_pairs(facts)
-    equal = set(exact)
-    near_only = [pair for pair in near if pair.numbers not in equal]
+    """Everything that a check found, errors first."""
+    exact = _duplicates(facts)
+    near_only = [pair for pair in near if pair.numbers not in set(exact)]
     found = [
         *_unreadable(facts, skip_bad),
-        *_crossing(items, splits, exact, "equal pixel by pixel (also turned or flipped)"),
-        *_crossing(items, splits, [p.numbers for p in near_only], ALIKE, HINT),
-        *_rare_defects(splits, defects, facts),
-        *_contradictions_of_equals(items, defects, contradictions_of_equals(exact, facts)),
-        *_contradictions_of_alikes(items, defects, contradictions_of_alikes(near_only, facts)),
-        *_torn_groups(items, splits),
-        *_empty_marks(items, facts),
-        *_turned(items, facts),
-        *_sizes(items, facts),
+        *_leaks(items, splits, exact, EXACT),
+        *_leaks(items, splits, [pair.numbers for pair in near_only], NEAR, HINT),
+        *_missing_defects(splits, defects, facts),
+        *_conflicts_of_duplicates(items, defects, conflicts_of_duplicates(exact, facts)),
+        *_conflicts_of_near_duplicates(items, defects, conflicts_of_near_duplicates(near_only, facts)),
+        *_split_groups(items, splits),
+        *_unannotated(items, facts),
+        *_rotated(items, facts),
+        *_odd_sizes(items, facts),
         *_repeated(items, splits, exact),
     ]
-    return sorted(found, key=lambda finding: finding.severity != "wrong")
+    return sorted(found, key=lambda finding: finding.severity != "error")
 
 
-def _names(items: Sequence[Item], pairs: Sequence[Pair], splits: Sequence[str] | None = None) -> list[str]:
-    def of(k: int) -> str:
-        return f"{items[k].name} ({splits[k]})" if splits else items[k].name
-
-    return [f"{of(i)} and {of(j)}" for i, j in pairs]
-
-
-def _exact_pairs(facts: Sequence[ImageFacts]) -> list[Pair]:
+def _duplicates(facts: Sequence[ImageFacts]) -> list[Pair]:
     same: Mapping[str, list[int]] = defaultdict(list)
     for k, fact in enumerate(facts):
         if not fact.error:
@@ -80,123 +74,101 @@ def _exact_pairs(facts: Sequence[ImageFacts]) -> list[Pair]:
     return [(members[0], other) for members in same.values() for other in members[1:]]
 
 
-def _unreadable(facts: Sequence[ImageFacts], skip_bad: bool) -> list[Finding]:
-    bad = [fact.error for fact in facts if fact.error]
-    if not bad:
-        return []
-    fix = "they are skipped" if skip_bad else "mend them, or leave their images out with data.on_bad=skip"
-    about = f"{len(bad)} images cannot be used: {fix}"
-    return [Finding("doubtful" if skip_bad else "wrong", about, bad)]
+def _unreadable(facts: Sequence[ImageFacts], skip_bad: bool) -> Iterator[Finding]:
+    if bad := [fact.error for fact in facts if fact.error]:
+        fix = "they are skipped" if skip_bad else "mend them, or leave their images out with data.on_bad=skip"
+        yield Finding("warning" if skip_bad else "error", f"{len(bad)} images cannot be used: {fix}", bad)
 
 
-def _crossing(items, splits, pairs: Sequence[Pair], what: str, hint: str = "") -> list[Finding]:
-    crossing = [(i, j) for i, j in pairs if splits[i] != splits[j]]
-    if not crossing:
-        return []
-    tested = sum("train" in (splits[i], splits[j]) for i, j in crossing)
-    text = (
-        f"{len(crossing)} pairs of images in different splits are {what}, {tested} of them with one in "
-        "train: scores would flatter; keep what belongs together in one group (data.group, or a group column)"
-        + hint
-    )
-    return [Finding("wrong", text, _names(items, crossing, splits), (), crossing)]
+def _leaks(items, splits, pairs: Sequence[Pair], what: str, hint: str = "") -> Iterator[Finding]:
+    if crossing := [(i, j) for i, j in pairs if splits[i] != splits[j]]:
+        tested = sum("train" in (splits[i], splits[j]) for i, j in crossing)
+        text = (
+            f"{len(crossing)} pairs of images in different splits are {what}, {tested} of them with one in "
+            "train: scores would flatter; keep what belongs together in one group (data.group, or a group "
+            f"column){hint}"
+        )
+        names = [f"{items[i].name} ({splits[i]}) and {items[j].name} ({splits[j]})" for i, j in crossing]
+        yield Finding("error", text, names, (), crossing)
 
 
-def _torn_groups(items, splits) -> list[Finding]:
-    """Groups that splits of one's own tear apart."""
+def _missing_defects(splits, defects: Sequence[str], facts) -> Iterator[Finding]:
+    for d, defect in enumerate(defects):
+        held = {split for fact, split in zip(facts, splits, strict=True) if not fact.error and fact.pixels[d]}
+        for split in SPLITS:
+            if split not in held:
+                severity: Severity = "error" if split == "train" else "warning"
+                consequence = "learnt" if split == "train" else "measured"
+                yield Finding(severity, f"{defect}: no image in {split} holds it, it cannot be {consequence}")
+
+
+def _conflicts_of_duplicates(items, defects, found: Sequence[AnnotationConflict]) -> Iterator[Finding]:
+    """Equal images with different annotations teach and measure opposites."""
+    if pairs := _pairs(found):
+        text = (
+            f"{len(pairs)} pairs of equal images are annotated differently: correct the mask of one of each"
+        )
+        yield Finding("error", text, _lacking(items, defects, found), (), pairs)
+
+
+def _conflicts_of_near_duplicates(items, defects, found: Sequence[AnnotationConflict]) -> Iterator[Finding]:
+    """Photographs of one part may differ rightly: a defect can be visible under one light only."""
+    if pairs := _pairs(found):
+        lacking = len({conflict.j for conflict in found})
+        text = (
+            f"{len(pairs)} pairs of photographs of the same are annotated differently: an annotation may be "
+            f"missing in {lacking} images, unless the defect cannot be seen under their light"
+        )
+        yield Finding("warning", text, _lacking(items, defects, found), (), pairs)
+
+
+def _pairs(found: Sequence[AnnotationConflict]) -> list[Pair]:
+    return list(dict.fromkeys((min(c.i, c.j), max(c.i, c.j)) for c in found))
+
+
+def _lacking(items, defects, found: Sequence[AnnotationConflict]) -> list[str]:
+    return [f"{defects[c.defect]} is annotated in {items[c.i].name}, not in {items[c.j].name}" for c in found]
+
+
+def _split_groups(items, splits) -> Iterator[Finding]:
+    """Groups that official splits, or those of a split file, do not keep together."""
     held: Mapping[str, set[str]] = defaultdict(set)
     for item, split in zip(items, splits, strict=True):
         held[item.group].add(split)
-    torn = [f"{group}: {', '.join(sorted(found))}" for group, found in held.items() if len(found) > 1]
-    if not torn:
-        return []
-    text = f"{len(torn)} groups lie in more than one split: scores would flatter; give each group one split"
-    return [Finding("wrong", text, torn)]
+    if several := [f"{group}: {', '.join(sorted(of))}" for group, of in held.items() if len(of) > 1]:
+        text = f"{len(several)} groups lie in more than one split: scores would flatter; give each one split"
+        yield Finding("error", text, several)
 
 
-def _turned(items, facts) -> list[Finding]:
-    turned = [k for k, fact in enumerate(facts) if fact.turned]
-    if not turned:
-        return []
-    text = (
-        f"{len(turned)} images say (EXIF) that they are to be shown turned; they are read as they are "
-        "stored, which their masks must fit"
-    )
-    return [Finding("doubtful", text, [items[k].name for k in turned], turned)]
+def _unannotated(items, facts) -> Iterator[Finding]:
+    if empty := [k for k, fact in enumerate(facts) if fact.unannotated]:
+        text = (
+            f"{len(empty)} images are labelled as defective, with an empty annotation: they train as healthy"
+        )
+        details = [f"{items[k].name}: {', '.join(facts[k].unannotated)}" for k in empty]
+        yield Finding("warning", text, details, empty)
 
 
-def _rare_defects(splits, defects: Sequence[str], facts) -> list[Finding]:
-    found = []
-    for d, defect in enumerate(defects):
-        for split in SPLITS:
-            held = [not f.error and f.pixels[d] > 0 for f, s in zip(facts, splits, strict=True) if s == split]
-            if not sum(held):
-                consequence = "it cannot be learnt" if split == "train" else "it cannot be measured"
-                severity: Severity = "wrong" if split == "train" else "doubtful"
-                found.append(Finding(severity, f"{defect}: no image in {split} holds it, {consequence}"))
-    return found
+def _rotated(items, facts) -> Iterator[Finding]:
+    if rotated := [k for k, fact in enumerate(facts) if fact.exif_rotated]:
+        text = (
+            f"{len(rotated)} images say (EXIF) that they are to be shown rotated; they are read as they are "
+            "stored, which their masks must fit"
+        )
+        yield Finding("warning", text, [items[k].name for k in rotated], rotated)
 
 
-def _contradictions_of_equals(items, defects, found: Sequence[Contradiction]) -> list[Finding]:
-    """Equal images with different annotations teach and measure opposites."""
-    if not found:
-        return []
-    pairs = _pairs(found)
-    text = (
-        f"{len(pairs)} pairs of equal images are annotated differently: one of each is wrong; mend its mask"
-    )
-    return [Finding("wrong", text, _lacking(items, defects, found), (), pairs)]
+def _odd_sizes(items, facts) -> Iterator[Finding]:
+    sides = {k: max(fact.height, fact.width) for k, fact in enumerate(facts) if not fact.error}
+    median = float(np.median(list(sides.values()))) if sides else 0.0
+    if odd := [k for k, side in sides.items() if not median / ODD_SIZE < side < median * ODD_SIZE]:
+        about = f"more than {ODD_SIZE} times larger or smaller than the median ({median:.0f})"
+        details = [f"{items[k].name}: {facts[k].height} x {facts[k].width}" for k in odd]
+        yield Finding("warning", f"{len(odd)} images are {about}", details, odd)
 
 
-def _contradictions_of_alikes(items, defects, found: Sequence[Contradiction]) -> list[Finding]:
-    """Photographs of one part may differ rightly: a defect can be visible under one light only."""
-    if not found:
-        return []
-    pairs = _pairs(found)
-    lacking = len({c.j for c in found})
-    text = (
-        f"{len(pairs)} pairs of photographs of the same are annotated differently: a mark may be missing in "
-        f"{lacking} images, unless the defect cannot be seen under their light"
-    )
-    return [Finding("doubtful", text, _lacking(items, defects, found), (), pairs)]
-
-
-def _pairs(found: Sequence[Contradiction]) -> list[Pair]:
-    return list(dict.fromkeys((c.i, c.j) if (c.i < c.j) else (c.j, c.i) for c in found))
-
-
-def _lacking(items, defects, found: Sequence[Contradiction]) -> list[str]:
-    return [f"{items[c.i].name} marks {defects[c.defect]} where {items[c.j].name} does not" for c in found]
-
-
-def _empty_marks(items, facts) -> list[Finding]:
-    empty = [k for k, fact in enumerate(facts) if fact.empty_marks]
-    if not empty:
-        return []
-    details = [f"{items[k].name}: {', '.join(facts[k].empty_marks)}" for k in empty]
-    text = f"{len(empty)} images are filed as defective, but nothing is marked in them: they train as healthy"
-    return [Finding("doubtful", text, details, empty)]
-
-
-def _sizes(items, facts, factor: float = 4.0) -> list[Finding]:
-    known = [k for k, fact in enumerate(facts) if not fact.error]
-    sides = np.array([max(facts[k].height, facts[k].width) for k in known])
-    if not len(sides):
-        return []
-    median = float(np.median(sides))
-    odd = [k for k, side in zip(known, sides, strict=True) if not median / factor < side < median * factor]
-    if not odd:
-        return []
-    details = [f"{items[k].name}: {facts[k].height} x {facts[k].width}" for k in odd]
-    text = (
-        f"{len(odd)} images are more than {factor:g} times larger or smaller than the median ({median:.0f})"
-    )
-    return [Finding("doubtful", text, details, odd)]
-
-
-def _repeated(items, splits, exact: Sequence[Pair]) -> list[Finding]:
-    inside = [(i, j) for i, j in exact if splits[i] == splits[j]]
-    if not inside:
-        return []
-    text = f"{len(inside)} images are there twice within a split: they count double"
-    return [Finding("doubtful", text, _names(items, inside), (), inside)]
+def _repeated(items, splits, exact: Sequence[Pair]) -> Iterator[Finding]:
+    if inside := [(i, j) for i, j in exact if splits[i] == splits[j]]:
+        names = [f"{items[i].name} and {items[j].name}" for i, j in inside]
+        text = f"{len(inside)} images are there twice within a split: they count double"
+        yield Finding("warning", text, names, (), inside)

@@ -18,7 +18,7 @@ BLOCK = 14
 
 @dataclass(frozen=True)
 class Orientation:
-    """How an image is laid to be compared: flipped left to right, then turned by quarters."""
+    """How an image is oriented to be compared: flipped left to right, then rotated by quarter turns."""
 
     flipped: bool
     turns: int
@@ -39,18 +39,18 @@ def exact_hash(image: np.ndarray) -> tuple[str, Orientation]:
     return min(found, key=lambda pair: pair[0])
 
 
-def texture(image: np.ndarray, factor: float, marked: np.ndarray | None = None) -> np.ndarray:
+def texture(image: np.ndarray, factor: float, defects: np.ndarray | None = None) -> np.ndarray:
     """(h, w) float32: the image's own fine structure, shrunk by `factor`, without exposure, lighting, lines
     along rows and columns (grinding, seams) and small defects, which other parts share.
 
-    image: (H, W, C); marked: (h, w) bool, its defects as `shrunk_marks` gives them.
+    image: (H, W, C); defects: (h, w) bool, where it has any, as `shrunk_mask` gives them.
     """
     grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     height, width = shrunk_size(grey.shape, factor)
     x = np.log(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) + 8)
     hidden = None
-    if marked is not None and marked.any() and marked.mean() <= SMALL:
-        hidden = cv2.dilate(marked.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    if defects is not None and defects.any() and defects.mean() <= SMALL:
+        hidden = cv2.dilate(defects.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         x = _without(x, hidden)
     x -= cv2.GaussianBlur(x, (0, 0), SIDE / 12)
     x -= x.mean(axis=0, keepdims=True)
@@ -75,8 +75,8 @@ def shrunk_size(shape: Sequence[int], factor: float) -> tuple[int, int]:
     return height, width
 
 
-def shrunk_marks(mask: np.ndarray, factor: float) -> np.ndarray:
-    """(h, w) bool, as large as the texture: where any pixel of the mask (H, W) bool is marked."""
+def shrunk_mask(mask: np.ndarray, factor: float) -> np.ndarray:
+    """(h, w) bool, as large as the texture: where any pixel of the mask (H, W) bool is set."""
     height, width = shrunk_size(mask.shape, factor)
     return cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
 

@@ -30,23 +30,25 @@ class View:
     down: int = 0
     right: int = 0
 
-    def laid(self, array: np.ndarray) -> np.ndarray:
+    def oriented(self, array: np.ndarray) -> np.ndarray:
         """(h, w) in the other's orientation, not yet moved."""
         array = array.T if self.transposed else array
         array = array[::-1] if self.flipped else array
         return array[::-1, ::-1] if self.turned else array
 
-    def onto(self, array: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """The array in the other's frame of `shape`, 0 where it shows nothing of it, and where it does."""
-        laid, frame = self.laid(array), np.zeros(tuple(shape), array.dtype)
-        seen = np.zeros(tuple(shape), bool)
-        top, left = max(0, -self.down), max(0, -self.right)
-        bottom, right = min(shape[0], laid.shape[0] - self.down), min(shape[1], laid.shape[1] - self.right)
-        if top < bottom and left < right:
-            inside = slice(top, bottom), slice(left, right)
-            frame[inside] = laid[top + self.down : bottom + self.down, left + self.right : right + self.right]
-            seen[inside] = True
-        return frame, seen
+    def onto(self, mask: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The mask, bool, in the other's frame of `shape`, and where that frame shows anything of it."""
+        move = np.array([[1, 0, -self.right], [0, 1, -self.down]], np.float32)
+        moved = [
+            cv2.warpAffine(
+                np.ascontiguousarray(self.oriented(m), np.uint8),
+                move,
+                (shape[1], shape[0]),
+                flags=cv2.INTER_NEAREST,
+            )
+            for m in (mask, np.ones_like(mask))
+        ]
+        return moved[0] > 0, moved[1] > 0
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,6 @@ def _compared(textures: Sequence[np.ndarray], i: int, j: int, transposed: bool, 
     found = []
     for turned in (False, True):
         view = View(transposed, flipped, turned)
-        value, down, right = _best_match(textures[i], view.laid(textures[j]))
+        value, down, right = _best_match(textures[i], view.oriented(textures[j]))
         found.append(NearPair(i, j, value, replace(view, down=down, right=right)))
     return max(found, key=lambda pair: pair.correlation)

@@ -1,4 +1,4 @@
-"""The one pass over all files: sizes, marked pixels, what is unreadable, what the images look like."""
+"""The one pass over all files: sizes, annotated pixels, what is unreadable, what the images look like."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -7,30 +7,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sbp.data.audit.fingerprints import SIDE, Orientation, exact_hash, shrunk_marks, texture
-from sbp.data.disk.annotations import merged_mask
+from sbp.data.audit.fingerprints import SIDE, Orientation, exact_hash, shrunk_mask, texture
 from sbp.data.disk.decode import orientation, read_image
 from sbp.data.disk.listing import Item
+from sbp.data.disk.source import read_item
 from sbp.errors import UserError
 
 
 @dataclass(frozen=True)
 class ImageFacts:
     """What one image turned out to be. error: why it cannot be used, then nothing else is known. pixels: (D,)
-    marked ones; empty_marks: defects it is filed with that nothing marks. exact, orientation: see exact_hash.
-    marks: by defect number, for those it holds, where they are, as large as the texture. turned: the file
-    says that it is to be shown turned."""
+    annotated ones; unannotated: defects that it is labelled with and has no pixel of. exact, orientation: see
+    exact_hash. masks: by the number of each defect that it holds, as large as the texture. exif_rotated: the
+    file says that it is to be shown rotated or flipped."""
 
     error: str = ""
     height: int = 0
     width: int = 0
     pixels: tuple[int, ...] = ()
-    empty_marks: tuple[str, ...] = ()
+    unannotated: tuple[str, ...] = ()
     exact: str = ""
     orientation: Orientation | None = None
     texture: np.ndarray | None = None
-    marks: Mapping[int, np.ndarray] = field(default_factory=dict)
-    turned: bool = False
+    masks: Mapping[int, np.ndarray] = field(default_factory=dict)
+    exif_rotated: bool = False
 
 
 def read_all(
@@ -64,15 +64,20 @@ def _factor(items: Sequence[Item], channels: int, white_level: int | None, sampl
 
 def _facts(item: Item, defects: Sequence[str], channels: int, white_level, factor: float) -> ImageFacts:
     try:
-        image = read_image(item.image, channels, white_level)
-        shape = (image.shape[0], image.shape[1])
-        masks = [merged_mask(item.marks.get(defect, ()), shape) for defect in defects]
+        image, full = read_item(item, defects, channels, white_level)
     except UserError as error:
         return ImageFacts(error=str(error))
-    pixels = tuple(int(mask.sum()) for mask in masks)
-    filed = item.filed or ()
-    empty = tuple(d for d, count in zip(defects, pixels, strict=True) if d in filed and not count)
-    marks = {d: shrunk_marks(mask, factor) for d, mask in enumerate(masks) if pixels[d]}
-    own = texture(image, factor, np.logical_or.reduce(list(marks.values())) if marks else None)
-    turned = orientation(item.image) != 1
-    return ImageFacts("", *shape, pixels, empty, *exact_hash(image), own, marks, turned)
+    pixels = tuple(full.sum(axis=(0, 1)).tolist())
+    masks = {d: shrunk_mask(full[:, :, d], factor) for d, count in enumerate(pixels) if count}
+    exact, oriented = exact_hash(image)
+    return ImageFacts(
+        height=image.shape[0],
+        width=image.shape[1],
+        pixels=pixels,
+        unannotated=tuple(d for d in item.labels or () if d in defects and not pixels[defects.index(d)]),
+        exact=exact,
+        orientation=oriented,
+        texture=texture(image, factor, np.logical_or.reduce(list(masks.values())) if masks else None),
+        masks=masks,
+        exif_rotated=orientation(item.image) != 1,
+    )

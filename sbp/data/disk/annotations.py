@@ -1,4 +1,4 @@
-"""What marks a defect in an image, and how it becomes a mask: mask files, run lengths, polygons."""
+"""Annotations of a defect in an image, and how they become a mask: mask files, run lengths, polygons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FINE = 8
 class MaskFile:
     """A mask as an image. value: the grey value or palette index that means this defect; None: any value
     above `threshold`. known: with a value, all that may occur beside 0. soft: values below the threshold are
-    noise and no mistake; healthy: the image is filed as healthy, its mask must mark nothing."""
+    noise and no mistake; healthy: the image is labelled as healthy, its mask must be empty."""
 
     path: Path
     value: int | None = None
@@ -40,20 +40,20 @@ class MaskFile:
         if self.value is not None:
             self._expect_known(pixels)
             return pixels == self.value
-        marked, highest = pixels > self.threshold, int(pixels.max())
-        if self.healthy and marked.any():
-            raise UserError(f"{self.path}: marks a defect in a healthy image")
-        if highest and not self.soft and not marked.any():
+        mask, highest = pixels > self.threshold, int(pixels.max())
+        if self.healthy and mask.any():
+            raise UserError(f"{self.path}: annotates a defect in a healthy image")
+        if highest and not self.soft and not mask.any():
             raise UserError(
                 f"{self.path}: has values up to {highest}, a mask's defect lies above data.threshold="
                 f"{self.threshold}; save it as 0 and 255, or set data.threshold"
             )
-        return marked
+        return mask
 
-    def marks_something(self) -> bool:
-        """Whether any pixel is marked; reads the file."""
+    def is_empty(self) -> bool:
+        """Whether no pixel has the defect; reads the file."""
         pixels = read_mask(self.path)
-        return bool((pixels > self.threshold if self.value is None else pixels == self.value).any())
+        return not (pixels > self.threshold if self.value is None else pixels == self.value).any()
 
     def _expect_known(self, pixels: np.ndarray) -> None:
         strange = sorted(set(np.unique(pixels).tolist()) - {0, *self.known})
@@ -92,9 +92,9 @@ class RunLengths:
             flat[start : start + length] = True
         return flat.reshape(shape, order="F")
 
-    def marks_something(self) -> bool:
-        """Whether there is any run."""
-        return bool(self.runs.strip())
+    def is_empty(self) -> bool:
+        """Whether there is no run."""
+        return not self.runs.strip()
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ class Polygons:
             drawn[top:bottom, left:right] |= _covered(points - [left, top], bottom - top, right - left)
         return drawn
 
-    def marks_something(self) -> bool:
-        """Whether there is any outline."""
-        return bool(self.outlines)
+    def is_empty(self) -> bool:
+        """Whether there is no outline."""
+        return not self.outlines
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class CocoRuns:
         """(H, W) bool. Raises UserError if the counts do not add up to the image."""
         if tuple(self.size) != shape:
             raise UserError(f"{self.where}: size {_size(self.size)}, but the image has {_size(shape)} pixels")
-        counts = _counts(self.counts) if isinstance(self.counts, str) else self.counts
+        counts = self._runs()
         if min(counts, default=0) < 0:
             raise UserError(f"{self.where}: a run length is below 0")
         if sum(counts) != shape[0] * shape[1]:
@@ -155,13 +155,14 @@ class CocoRuns:
                 f"{self.where}: run lengths add up to {sum(counts)} pixels, the image has "
                 f"{shape[0] * shape[1]}"
             )
-        values = np.arange(len(counts)) % 2 == 1
-        return np.repeat(values, counts).reshape(shape, order="F")
+        return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(shape, order="F")
 
-    def marks_something(self) -> bool:
-        """Whether any run has the defect."""
-        counts = _counts(self.counts) if isinstance(self.counts, str) else self.counts
-        return any(counts[1::2])
+    def is_empty(self) -> bool:
+        """Whether no run has the defect."""
+        return not any(self._runs()[1::2])
+
+    def _runs(self) -> Sequence[int]:
+        return _counts(self.counts) if isinstance(self.counts, str) else self.counts
 
 
 def _covered(points: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -174,7 +175,7 @@ def _covered(points: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _counts(text: str) -> list[int]:
-    """COCO's text form: numbers in base 32, five bits a character from 48 up, a sixth bit for "goes on",
+    """COCO's text form: numbers in base 32, five bits a character from 48 up, a sixth bit for "more follow",
     from the third number on as differences to the one before the last (cocoapi, maskApi.c, rleFrString)."""
     counts: list[int] = []
     value, shift = 0, 0
@@ -191,14 +192,14 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-Mark = MaskFile | RunLengths | Polygons | CocoRuns
+Annotation = MaskFile | RunLengths | Polygons | CocoRuns
 
 
-def merged_mask(marks: Sequence[Mark], shape: Shape) -> np.ndarray:
-    """(H, W) bool: what any of the marks marks."""
+def merged_mask(annotations: Sequence[Annotation], shape: Shape) -> np.ndarray:
+    """(H, W) bool: the union of the annotations."""
     mask = np.zeros(shape, dtype=bool)
-    for mark in marks:
-        mask |= mark.mask(shape)
+    for annotation in annotations:
+        mask |= annotation.mask(shape)
     return mask
 
 

@@ -1,20 +1,21 @@
 """Image and mask files to arrays; a file that cannot be trusted is named, with what to do about it."""
 
-import contextlib
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from sbp.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # A file that was cut off may still decode, with grey where data is missing; it then lacks its end mark.
 _PNG, _JPEG = (b"\x89PNG\r\n", b"IEND\xaeB`\x82"), (b"\xff\xd8", b"\xff\xd9")
-_MARKS = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": _PNG}
+_ENDS = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": _PNG}
 """First and last bytes of a file, by suffix."""
 MOST_PIXELS = 2**30
 """Of an image, as OpenCV has it."""
@@ -23,6 +24,9 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 # Pillow refuses twice this number, by default less than some line-scan cameras deliver.
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
+_NOT_DECODED = (OSError, SyntaxError, ValueError, EOFError)
+"""What Pillow raises for a file that it cannot decode."""
+T = TypeVar("T")
 DARK_SHARE = 8
 """16-bit images whose largest value stays below the white level by this factor are refused: shown as they
 are they would be nearly black."""
@@ -44,7 +48,7 @@ def read_image(path: Path, channels: int, white_level: int | None = None) -> np.
         _expect_possible_size(path)
         image = None
     if image is None:
-        raise UserError(f"{path}: is damaged or no image, it cannot be decoded")
+        raise _damaged(path)
     if image.dtype == np.uint16:
         image = _eight_bits(image, path, white_level)
     elif image.dtype != np.uint8:
@@ -54,48 +58,53 @@ def read_image(path: Path, channels: int, white_level: int | None = None) -> np.
 
 def image_shape(path: Path) -> tuple[int, int] | None:
     """Height and width as the file's header has them; None if that cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
+    return _from_header(path, lambda image: (image.height, image.width), None)
 
 
 def orientation(path: Path) -> int:
     """How the file says that it is to be shown, 1 to 8 as EXIF has it; 1, as it is stored, if it says
     nothing. Images are read as they are stored."""
+    return _from_header(path, lambda image: int(image.getexif().get(ExifTags.Base.Orientation, 1)), 1)
+
+
+def _from_header(path: Path, read: Callable[[Image.Image], T], otherwise: T) -> T:
     try:
         with Image.open(path) as image:
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return 1
+            return read(image)
+    except (*_NOT_DECODED, Image.DecompressionBombError):
+        return otherwise
 
 
 def _expect_possible_size(path: Path) -> None:
     try:
-        with contextlib.suppress(UnidentifiedImageError, OSError, SyntaxError, ValueError), Image.open(path):
-            pass
+        Image.open(path).close()
     except Image.DecompressionBombError:
         raise _too_large(path) from None
+    except _NOT_DECODED:
+        pass
 
 
 def _too_large(path: Path) -> UserError:
     return UserError(f"{path}: has more than {MOST_PIXELS} pixels; cut it into several images")
 
 
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path}: is damaged or no image, it cannot be decoded")
+
+
 def _expect_whole_tiff(path: Path, data: np.ndarray) -> None:
     """OpenCV decodes what is left of a damaged compressed file without a word; Pillow, slower, refuses it."""
     try:
         image = Image.open(io.BytesIO(data.tobytes()))
-    except (UnidentifiedImageError, SyntaxError, ValueError, OSError):
+    except _NOT_DECODED:
         return  # a kind that it does not know, 16 bits a colour for one
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     try:
         with image:
             image.load()
-    except (OSError, SyntaxError, ValueError, EOFError):
-        raise UserError(f"{path}: is damaged or no image, it cannot be decoded") from None
+    except _NOT_DECODED:
+        raise _damaged(path) from None
 
 
 def _eight_bits(image: np.ndarray, path: Path, white_level: int | None) -> np.ndarray:
@@ -122,12 +131,12 @@ def read_mask(path: Path) -> np.ndarray:
             pixels = np.asarray(image)
     except Image.DecompressionBombError:
         raise _too_large(path) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise UserError(f"{path}: is damaged or no image, it cannot be decoded") from None
+    except _NOT_DECODED:
+        raise _damaged(path) from None
     if pixels.ndim == 2:
         return pixels if pixels.dtype == np.uint8 else _sixteen_bits(pixels, path)
     if pixels.shape[2] in (2, 4) and (pixels[:, :, -1] != pixels[0, 0, -1]).any():
-        raise UserError(f"{path}: marks by transparency; save the mask as a grey image without it")
+        raise UserError(f"{path}: holds the mask in its transparency; save it as a grey image without")
     colours = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
     if (colours != colours[:, :, :1]).any():
         raise UserError(
@@ -138,9 +147,8 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def _sixteen_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
-    whole = pixels.dtype.kind in "iub" or bool(
-        (pixels == np.round(pixels)).all()
-    )  # NaN is not equal to itself
+    # NaN is not equal to itself
+    whole = pixels.dtype.kind in "iub" or bool((pixels == np.round(pixels)).all())
     if not whole or pixels.min() < 0 or pixels.max() > 65535:
         raise UserError(f"{path}: a mask has whole numbers from 0 to 65535; save it with 8 or 16 bits")
     return pixels.astype(np.uint16)
@@ -156,9 +164,9 @@ def _bytes(path: Path) -> np.ndarray:
         raise UserError(f"{path}: is empty (0 bytes)")
     suffix = path.suffix.lower()
     head = data[:8].tobytes()
-    marks = next((m for m in (_PNG, _JPEG) if head.startswith(m[0])), _MARKS.get(suffix))
+    ends = next((e for e in (_PNG, _JPEG) if head.startswith(e[0])), _ENDS.get(suffix))
     # some cameras fill their files up with zeros
-    if marks and marks[1] not in data[-64:].tobytes() and marks[1] not in data.tobytes().rstrip(b"\0")[-64:]:
+    if ends and ends[1] not in data[-64:].tobytes() and ends[1] not in data.tobytes().rstrip(b"\0")[-64:]:
         raise UserError(f"{path}: is cut off or not a {suffix[1:]} file")
     if suffix == ".bmp" and int.from_bytes(data[2:6].tobytes(), "little") > len(data):
         raise UserError(f"{path}: is cut off")

@@ -4,26 +4,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sbp.data.disk.annotations import Mark
+from sbp.data.disk.annotations import Annotation
 
 
 @dataclass(frozen=True)
 class Item:
     """One image.
 
-    name: unique in the set, how messages, reports and the split file call it. marks: for each defect what
-    marks it; several are merged; none, or only empty ones, for a healthy image. group: what must not be torn
-    apart by a split, such as the part; images of one group are never in two splits. split: the official one,
-    or None. filed: the defects that the folder or table says the image has, though a mark may still be empty;
-    None where only the marks tell.
+    name: unique in the set, how messages, reports and the split file call it. annotations: of each defect;
+    several are merged; none, or only empty ones, for a healthy image. group: what must be in one split, such
+    as the part; images of one group are never in two. split: the official one, or None. labels: the defects
+    that a folder or table says the image has, though an annotation may still be empty; None where only the
+    annotations tell.
     """
 
     name: str
     image: Path
-    marks: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)
+    annotations: Mapping[str, tuple[Annotation, ...]] = field(default_factory=dict)
     group: str = ""
     split: str | None = None
-    filed: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ import numpy as np
 
 FITS = ("resize", "pad", "tile")
 
-# Share of a pixel that a defect must cover to mark it after shrinking. Measured on the Magnetic Tile set: at
-# 0.5 a crack loses 23 % of its area at 128 pixels and falls into pieces, and 5 of 57 cracks vanish at 64
-# pixels; max-pooling keeps everything but makes cracks 1.9 times (128 pixels) to 2.4 times (64 pixels) as
-# large. At 0.25, what a line of half a pixel covers when it straddles two, cracks stay in one piece (0.04
-# more pieces per image on average) and become 1.3 times as large at 128 pixels.
+# Share of a pixel that a defect must cover for the pixel to be annotated after shrinking. Measured on the
+# Magnetic Tile set: at 0.5 a crack loses 23 % of its area at 128 pixels and falls into pieces, and 5 of 57
+# cracks vanish at 64 pixels; max-pooling keeps everything but makes cracks 1.9 times (128 pixels) to 2.4
+# times (64 pixels) as large. At 0.25, what a line of half a pixel covers when it straddles two, cracks stay
+# in one piece (0.04 more pieces per image on average) and become 1.3 times as large at 128 pixels.
 MIN_COVERAGE = 0.25
 
 
-class Fitting:
+class Resizer:
     """Brings images and masks to `height` x `width`. fit: `resize` stretches; `pad` keeps the shape,
-    scales it to fit, and fills up with repeated border pixels, where no defect is marked; `tile` fills up
+    scales it to fit, and fills up with repeated border pixels, where nothing is annotated; `tile` fills up
     too, but does not scale: no image may be larger."""
 
     def __init__(self, height: int, width: int, fit: str):
@@ -26,7 +26,7 @@ class Fitting:
     def image(self, image: np.ndarray) -> np.ndarray:
         """(h, w, C) uint8 to (height, width, C) uint8."""
         height, width = self._shape(image.shape)
-        # Border pixels, not a mirror image: that would show defects again where none is marked.
+        # Border pixels, not a mirror image: that would show defects again where none is annotated.
         fitted = self._padded(resized(image, height, width), cv2.BORDER_REPLICATE)
         return fitted.reshape(self.height, self.width, -1)
 
@@ -35,8 +35,12 @@ class Fitting:
         height, width = self._shape(mask.shape)
         coverage = resized(mask.astype(np.float32), height, width)
         # A defect smaller than that keeps the pixel that it covers most.
-        marked = coverage >= min(MIN_COVERAGE, float(coverage.max())) if mask.any() else coverage > 0
-        return self._padded(marked.astype(np.uint8), cv2.BORDER_CONSTANT)
+        held = coverage >= min(MIN_COVERAGE, float(coverage.max())) if mask.any() else coverage > 0
+        return self._padded(held.astype(np.uint8), cv2.BORDER_CONSTANT)
+
+    def masks(self, masks: np.ndarray) -> np.ndarray:
+        """(h, w, D) bool to (height, width, D) uint8 in {0, 1}."""
+        return np.stack([self.mask(masks[:, :, d]) for d in range(masks.shape[2])], axis=2)
 
     def restored(self, values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """The way back, for predictions: (height, width, D) float to (h, w, D), shape (h, w) being that of

@@ -1,1 +1,21 @@
-"""How data sets lie on the disk: a file per layout, each giving a Listing."""
+"""How data sets lie on the disk: a class per layout, registered by its name in the config group `data`.
+
+Importing this registers all of them; no heavy library is needed for that.
+"""
+
+from sbp.data.layouts import coco, dagm, kolektor, magnetic_tile, masks, mvtec_ad, severstal, table, visa
+from sbp.data.layouts.base import LAYOUTS, Layout
+
+__all__ = [
+    "LAYOUTS",
+    "Layout",
+    "coco",
+    "dagm",
+    "kolektor",
+    "magnetic_tile",
+    "masks",
+    "mvtec_ad",
+    "severstal",
+    "table",
+    "visa",
+]

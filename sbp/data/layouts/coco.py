@@ -3,91 +3,95 @@
 import json
 import math
 import posixpath
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sbp.data.disk.annotations import CocoRuns, Mark, Polygons
-from sbp.data.disk.listing import Item, Listing
-from sbp.data.layouts.files import checked_root, expect_some, inside
-from sbp.data.layouts.masks import group_of
+from sbp.data.disk.annotations import Annotation, CocoRuns, Polygons
+from sbp.data.disk.listing import Item
+from sbp.data.layouts.base import LAYOUTS, Layout
+from sbp.data.layouts.files import inside
+from sbp.data.layouts.keys import check_group, group_of
 from sbp.errors import UserError
 
-EXPECTED = (
-    "expected is a COCO annotation file, data.annotations=annotations.json, with images, categories and "
-    "annotations, and the images below data.root/images"
-)
+
+@LAYOUTS.register("coco")
+@dataclass(frozen=True)
+class Coco(Layout):
+    """annotations: the COCO file; images: the folder of its images, both below the root. val_annotations,
+    test_annotations: files of official splits, then `annotations` is that of training. ignore: categories
+    that are not learnt; images that have one are left out. group: as in the layout `masks`."""
+
+    annotations: str = "annotations.json"
+    val_annotations: str | None = None
+    test_annotations: str | None = None
+    images: str = "images"
+    ignore: list[str] = field(default_factory=list)
+    group: str | None = None
+
+    expected = (
+        "expected is a COCO annotation file, data.annotations=annotations.json, with images, categories and "
+        "annotations, and the images below data.root/images"
+    )
+    folders = ("{images}",)
+
+    def __post_init__(self) -> None:
+        check_group(self.group)
+
+    def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
+        """The images of all files, in their order."""
+        files = {"train": self.annotations, "val": self.val_annotations, "test": self.test_annotations}
+        official = self.val_annotations is not None or self.test_annotations is not None
+        items: list[Item] = []
+        for split, name in files.items():
+            if name is not None:
+                content = self._content(inside(root, name, "data.annotations"))
+                items += self._items(content, root / self.images, defects, name, split if official else None)
+        return items
+
+    def _content(self, path: Path) -> dict[str, list[dict[str, Any]]]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: is not valid JSON ({' '.join(str(error).split())[:100]})") from None
+        for key in ("images", "categories", "annotations"):
+            if not isinstance(content, dict) or not isinstance(content.get(key), list):
+                raise UserError(f"{path}: has no list {key}; {self.expected}")
+        return content
+
+    def _items(self, content, folder: Path, defects, file: str, split: str | None) -> list[Item]:
+        categories = _categories(content["categories"], defects, self.ignore, file)
+        images = _by_id(content["images"], "image", file)
+        held: dict[Any, dict[str, tuple[Annotation, ...]]] = defaultdict(dict)
+        for entry in content["annotations"]:
+            number = entry.get("id", "?") if isinstance(entry, Mapping) else "?"
+            where = f"{file}, annotation {number}"
+            image = _referred(entry, "image_id", images, "images", where)
+            defect = _referred(entry, "category_id", categories, "categories", where)
+            # those of ignored categories are there without being read, so that their images are left out
+            read = (_annotation(entry, image, where),) if defect in defects else ()
+            of_image = held[image["id"]]
+            of_image[defect] = of_image.get(defect, ()) + read
+        return [
+            self._item(image, folder, held[key], file, split)
+            for key, image in images.items()
+            if set(held[key]) <= set(defects)
+        ]
+
+    def _item(self, image: Mapping, folder: Path, held, file: str, split: str | None) -> Item:
+        name = posixpath.normpath(str(_field(image, "file_name", file)))  # ./a.png is a.png
+        path = inside(folder, name, f"{file}, image {image['id']}")
+        return Item(name, path, held, group_of(Path(name).stem, self.group), split, tuple(held))
 
 
-def list_coco(
-    root: str | None,
-    defects: Sequence[str],
-    *,
-    annotations: str = "annotations.json",
-    val_annotations: str | None = None,
-    test_annotations: str | None = None,
-    images: str = "images",
-    ignore: Sequence[str] = (),
-    group: str | None = None,
-) -> Listing:
-    """Images of COCO files below root. val_annotations, test_annotations: files of official splits, then
-    `annotations` is that of training. ignore: categories that are not learnt; images that have one are left
-    out. Raises UserError."""
-    path = checked_root(root, EXPECTED, (images,))
-    files = {"train": annotations, "val": val_annotations, "test": test_annotations}
-    official = val_annotations is not None or test_annotations is not None
-    items: list[Item] = []
-    for split, name in files.items():
-        if name is not None:
-            content = _content(inside(path, name, "data.annotations"))
-            items += _items(content, path / images, defects, ignore, group, name, split if official else None)
-    expect_some(items, path, EXPECTED)
-    return Listing(path, tuple(defects), items)
-
-
-def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not valid JSON ({' '.join(str(error).split())[:100]})") from None
-    for key in ("images", "categories", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(f"{path}: has no list {key}; {EXPECTED}")
-    return content
-
-
-def _items(content, folder: Path, defects, ignore, group, file: str, split: str | None) -> list[Item]:
-    categories = _categories(content["categories"], defects, ignore, file)
-    marks: dict[Any, dict[str, list[Mark]]] = {}
-    left_out = set()
-    images = _by_id(content["images"], "image", file)
-    for annotation in content["annotations"]:
-        number = annotation.get("id", "?") if isinstance(annotation, Mapping) else "?"
-        where = f"{file}, annotation {number}"
-        image = images.get(_key(annotation, "image_id", where))
-        if image is None:
-            raise UserError(f"{where}: image_id {annotation['image_id']} is not among the images")
-        category = _key(annotation, "category_id", where)
-        if category not in categories:
-            raise UserError(f"{where}: category_id {category} is not among the categories")
-        defect = categories[category]
-        if defect in defects:
-            marks.setdefault(image["id"], {}).setdefault(defect, []).append(_mark(annotation, image, where))
-        else:
-            left_out.add(image["id"])
-    return [
-        _item(image, folder, marks.get(key, {}), group, file, split)
-        for key, image in images.items()
-        if key not in left_out
-    ]
-
-
-def _item(image: Mapping, folder: Path, marks, group, file: str, split: str | None) -> Item:
-    name = posixpath.normpath(str(_field(image, "file_name", file)))  # ./a.png is a.png
-    path = inside(folder, name, f"{file}, image {image['id']}")
-    held = {defect: tuple(found) for defect, found in marks.items()}
-    stem = Path(name).stem
-    return Item(name, path, held, group_of(stem, group), split, tuple(held))
+def _referred(entry: Any, key: str, known: Mapping[Any, Any], what: str, where: str) -> Any:
+    """What an annotation's `key` is the id of."""
+    value = _id(entry, key, where)
+    if value not in known:
+        raise UserError(f"{where}: {key} {value} is not among the {what}")
+    return known[value]
 
 
 def _categories(entries, defects, ignore, file: str) -> dict[Any, str]:
@@ -100,7 +104,7 @@ def _categories(entries, defects, ignore, file: str) -> dict[Any, str]:
     for name in categories.values():
         if name not in (*defects, *ignore):
             raise UserError(
-                f"{file}: category {name} is not in data.defects={list(defects)}; add it, or leave its "
+                f"{file}: category {name} is not in data.defects={[*defects]}; add it, or leave its "
                 f"images out with data.ignore=[{name}]"
             )
     return categories
@@ -109,14 +113,14 @@ def _categories(entries, defects, ignore, file: str) -> dict[Any, str]:
 def _by_id(entries: Sequence, what: str, file: str) -> dict[Any, Mapping]:
     found: dict[Any, Mapping] = {}
     for entry in entries:
-        key = _key(entry, "id", file)
+        key = _id(entry, "id", file)
         if key in found:
             raise UserError(f"{file}: the id {key} is that of more than one {what}; ids must be unique")
         found[key] = entry
     return found
 
 
-def _key(entry: Mapping, key: str, where: str) -> Any:
+def _id(entry: Mapping, key: str, where: str) -> Any:
     """An id: a number or a text."""
     value = _field(entry, key, where)
     if not isinstance(value, int | float | str):
@@ -130,33 +134,32 @@ def _field(entry: Mapping, key: str, where: str) -> Any:
     return entry[key]
 
 
-def _mark(annotation: Mapping, image: Mapping, where: str) -> Mark:
-    segmentation = _field(annotation, "segmentation", where)
+def _annotation(entry: Mapping, image: Mapping, where: str) -> Annotation:
+    segmentation = _field(entry, "segmentation", where)
     if isinstance(segmentation, list) and segmentation:
         return Polygons(tuple(_outline(outline, where) for outline in segmentation), where, _size(image))
     if isinstance(segmentation, Mapping) and {"counts", "size"} <= set(segmentation):
         counts, size = segmentation["counts"], segmentation["size"]
-        if not _numbers(size) or len(size) != 2:
+        if not _whole_numbers(size) or len(size) != 2:
             raise UserError(f"{where}: size must be [height, width], not {str(size)[:40]}")
-        if not isinstance(counts, str) and not _numbers(counts):
+        if not isinstance(counts, str) and not _whole_numbers(counts):
             raise UserError(f"{where}: counts must be whole numbers, or COCO's text form")
         runs = counts if isinstance(counts, str) else tuple(int(n) for n in counts)
         return CocoRuns(runs, (int(size[0]), int(size[1])), where)
     raise UserError(f"{where}: has no segmentation; boxes alone cannot train a segmentation")
 
 
-def _numbers(values: Any) -> bool:
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole_numbers(values: Any) -> bool:
     """Whether it is a list of whole numbers (7.0 is one)."""
-    return isinstance(values, list) and all(
-        isinstance(n, int | float) and not isinstance(n, bool) and float(n).is_integer() for n in values
-    )
+    return isinstance(values, list) and all(_number(n) and float(n).is_integer() for n in values)
 
 
 def _outline(outline: Any, where: str) -> tuple[float, ...]:
-    numbers = isinstance(outline, list) and all(
-        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in outline
-    )
-    if not numbers:
+    if not isinstance(outline, list) or not all(map(_number, outline)):
         raise UserError(f"{where}: a polygon must be a list of numbers, x0, y0, x1, y1 and so on")
     return tuple(map(float, outline))
 
@@ -164,5 +167,5 @@ def _outline(outline: Any, where: str) -> tuple[float, ...]:
 def _size(image: Mapping) -> tuple[int, int] | None:
     """Height and width in which the image was annotated, if the file says it."""
     height, width = image.get("height"), image.get("width")
-    known = _numbers([height, width]) and height and width
+    known = _whole_numbers([height, width]) and height and width
     return (int(height), int(width)) if known else None  # type: ignore[arg-type]

@@ -1,9 +1,11 @@
 """Finding files: what every layout needs."""
 
+import contextlib
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sbp.data.disk.decode import SUFFIXES
 from sbp.errors import UserError
@@ -83,30 +85,68 @@ def expect_some(items: Sequence, where: Path | str, expected: str) -> None:
         raise UserError(f"{where}: holds no image; {expected}")
 
 
+def expect_defects(defects: Sequence[str], there: Sequence[str]) -> None:
+    """Raise UserError for a defect that the set does not have."""
+    for defect in defects:
+        if defect not in there:
+            raise UserError(f"data.defects={defect}: must be any of {', '.join(there)}")
+
+
+def expected_mask(mask: Path, image: Path) -> Path:
+    """`mask`. Raises UserError if that file of the image does not exist."""
+    if not mask.is_file():
+        raise UserError(f"{image}: has no mask, {mask} is expected")
+    return mask
+
+
 def columns_of(path: Path) -> list[str]:
-    """The header of a CSV file."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return [name.strip() for name in next(csv.reader(file), [])]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a CSV table in UTF-8 ({str(error)[:80]})") from None
+    """The header of a table, CSV or Parquet. Raises UserError if it cannot be read."""
+    if path.suffix.lower() == ".parquet":
+        return [str(name) for name in _frame(path).columns]
+    with _csv(path) as reader:
+        return list(reader.fieldnames or [])
 
 
 def rows_of(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows of a CSV file with a header, each with its place for messages ("train.csv, line 3").
+    """Rows of a table, CSV or Parquet, each with its place for messages ("train.csv, line 3").
 
     Empty cells are left out of the row. Raises UserError if the file cannot be read.
     """
+    if path.suffix.lower() == ".parquet":
+        for number, values in enumerate(_frame(path).to_dict("records"), 1):
+            row = {str(key): cell for key, value in values.items() if (cell := _cell(value))}
+            yield f"{path.name}, row {number}", row
+        return
+    with _csv(path) as reader:
+        for cells in reader:
+            # of cells beyond the header, and of short rows, the key or the value is missing
+            row = {k: v.strip() for k, v in cells.items() if k and isinstance(v, str) and v.strip()}
+            yield f"{path.name}, line {reader.line_num}", row
+
+
+@contextlib.contextmanager
+def _csv(path: Path) -> Iterator[csv.DictReader]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-            for row in reader:
-                cells = {key: value.strip() for key, value in row.items() if key and isinstance(value, str)}
-                yield f"{path.name}, line {reader.line_num}", {k: v for k, v in cells.items() if v}
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text") from None
-    except csv.Error as error:
-        raise UserError(f"{path}: is no CSV table ({error})") from None
+            yield reader
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a CSV table in UTF-8 ({str(error)[:80]})") from None
+
+
+def _frame(path: Path):
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:
+        raise UserError(f"{path}: is no Parquet file ({' '.join(str(error).split())[:80]})") from None
+
+
+def _cell(value: Any) -> str:
+    """A Parquet value as CSV has it; numbers are names too, missing ones are empty."""
+    if value is None or value != value:
+        return ""
+    whole = isinstance(value, float) and value.is_integer()  # pandas makes floats of integers with gaps
+    return str(int(value) if whole else value).strip()

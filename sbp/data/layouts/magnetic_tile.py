@@ -2,21 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sbp.data.disk.annotations import MaskFile
-from sbp.data.disk.listing import Item, Listing
-from sbp.data.layouts.files import by_stem, checked_root, expect_some, images_in
+from sbp.data.disk.listing import Item
+from sbp.data.layouts.base import LAYOUTS, Layout
+from sbp.data.layouts.files import by_stem, expect_defects, expect_some, images_in
+from sbp.data.layouts.keys import THRESHOLD, check_threshold
 from sbp.errors import UserError
 
 DEFECTS = ("blowhole", "crack", "break", "fray", "uneven")
 HEALTHY = "free"
 FOLDERS = {kind: f"MT_{kind.capitalize()}" for kind in (*DEFECTS, HEALTHY)}
-EXPECTED = (
-    f"expected are the folders {', '.join(FOLDERS.values())}, each with Imgs/exp1_num_123.jpg and a .png "
-    "mask of the same stem; the 'Magnetic tile defect datasets' of Huang et al. 2018, GitHub "
-    "abin24/Magnetic-tile-defect-datasets., holds them"
-)
 
 # Ids within this distance may belong to tiles that were photographed in turns, see tile_groups.
 INTERLEAVED_GAP = 200
@@ -89,50 +87,58 @@ def _numbers(stem: str) -> tuple[int, int]:
 
 
 def _joined(groups: list[int], together: list[bool]) -> list[int]:
-    """The groups of all marked images made one."""
-    members = {group for group, marked in zip(groups, together, strict=True) if marked}
+    """The groups of these images made one."""
+    members = {group for group, joined in zip(groups, together, strict=True) if joined}
     return [min(members) if group in members else group for group in groups]
 
 
-def list_magnetic_tile(root: str | None, defects: Sequence[str] = DEFECTS, threshold: int = 127) -> Listing:
-    """The Magnetic Tile set, its images grouped by tile.
+@LAYOUTS.register("magnetic_tile")
+@dataclass(frozen=True)
+class MagneticTile(Layout):
+    """The Magnetic Tile set, its images grouped by tile. Source: Huang, Qiu, Guo, Wang, Yuan, "Surface
+    defect saliency of magnetic tile", CASE 2018.
 
-    root: the folder that holds MT_Blowhole, MT_Break, MT_Crack, MT_Fray, MT_Free and MT_Uneven. defects:
-    which to learn, any of DEFECTS; the images of the others are left out, since they show a defect that
-    would not be marked. threshold: grey value above which a mask marks a defect, 0 to 254 (the published
-    masks are not strictly binary).
-
-    Four images of the folder MT_Uneven are published with an empty mask and two with one of 1 and 3 pixels;
-    they are kept as they are. Raises UserError for a missing folder, an image without mask, or a name of
-    another form. Source: Huang, Qiu, Guo, Wang, Yuan, "Surface defect saliency of magnetic tile", CASE 2018.
+    threshold: grey value above which a pixel of a mask is annotated (the published masks are not strictly
+    binary). Four images of the folder MT_Uneven are published with an empty mask and two with one of 1 and 3
+    pixels; they are kept as they are.
     """
-    path = checked_root(root, EXPECTED, [f"{folder}/Imgs" for folder in FOLDERS.values()])
-    for defect in defects:
-        if defect not in DEFECTS:
-            raise UserError(f"data.defects={defect}: must be any of {', '.join(DEFECTS)}")
-    if not 0 <= threshold <= 254:
-        raise UserError(f"data.threshold={threshold}: must be 0 to 254")
-    photos = [(kind, image, mask) for kind in FOLDERS for image, mask in _photos(path, kind)]
-    # Groups come from all images, so that leaving defects out does not change what counts as one tile.
-    groups = tile_groups([image.stem for _, image, _ in photos])
-    items = []
-    for (kind, image, mask), group in zip(photos, groups, strict=True):
-        if kind in (*defects, HEALTHY):
-            # the mask of a healthy image is read as well: it must be empty
-            marked = MaskFile(mask, None, threshold, soft=True, healthy=kind == HEALTHY)
-            filed = () if kind == HEALTHY else (kind,)
-            marks = {kind if kind != HEALTHY else defects[0]: (marked,)}
-            items.append(Item(f"{FOLDERS[kind]}/{image.stem}", image, marks, f"tile {group}", None, filed))
-    return Listing(path, tuple(defects), items)
 
+    threshold: int = THRESHOLD
 
-def _photos(root: Path, kind: str) -> list[tuple[Path, Path]]:
-    """The images of one folder in the order of their ids, each with its mask."""
-    folder = root / FOLDERS[kind] / "Imgs"
-    masks = by_stem(images_in(folder, (".png",)))
-    images = sorted(images_in(folder, (".jpg",)), key=lambda path: _numbers(path.stem)[::-1])
-    expect_some(images, folder, EXPECTED)
-    for image in images:
-        if image.stem not in masks:
-            raise UserError(f"{image}: has no mask, {image.stem}.png is expected beside it")
-    return [(image, masks[image.stem]) for image in images]
+    expected = (
+        f"expected are the folders {', '.join(FOLDERS.values())}, each with Imgs/exp1_num_123.jpg and a .png "
+        "mask of the same stem; the 'Magnetic tile defect datasets' of Huang et al. 2018, GitHub "
+        "abin24/Magnetic-tile-defect-datasets., holds them"
+    )
+    folders = tuple(f"{folder}/Imgs" for folder in FOLDERS.values())
+
+    def __post_init__(self) -> None:
+        check_threshold(self.threshold)
+
+    def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
+        """The images of the chosen defects and healthy ones, each with its mask."""
+        expect_defects(defects, DEFECTS)
+        pairs = [(kind, *pair) for kind in FOLDERS for pair in self._pairs(root / FOLDERS[kind] / "Imgs")]
+        # Groups come from all images, so that leaving defects out does not change what counts as one tile.
+        groups = tile_groups([image.stem for _, image, _ in pairs])
+        items = []
+        for (kind, image, mask), group in zip(pairs, groups, strict=True):
+            healthy = kind == HEALTHY
+            if healthy or kind in defects:
+                # the mask of a healthy image is read as well: it must be empty
+                annotation = MaskFile(mask, None, self.threshold, soft=True, healthy=healthy)
+                held = {defects[0] if healthy else kind: (annotation,)}
+                labels = () if healthy else (kind,)
+                name = f"{FOLDERS[kind]}/{image.stem}"
+                items.append(Item(name, image, held, f"tile {group}", None, labels))
+        return items
+
+    def _pairs(self, folder: Path) -> list[tuple[Path, Path]]:
+        """The images of one folder in the order of their ids, each with its mask."""
+        masks = by_stem(images_in(folder, (".png",)))
+        images = sorted(images_in(folder, (".jpg",)), key=lambda path: _numbers(path.stem)[::-1])
+        expect_some(images, folder, self.expected)
+        for image in images:
+            if image.stem not in masks:
+                raise UserError(f"{image}: has no mask, {image.stem}.png is expected beside it")
+        return [(image, masks[image.stem]) for image in images]

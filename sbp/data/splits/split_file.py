@@ -1,15 +1,18 @@
-"""Who is in which split: official splits, drawn ones by group, kept in a file so that they stay."""
+"""The file in which the split of a set is kept, so that it stays when images are added."""
 
+import contextlib
 import csv
 import io
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from sbp.data.disk.annotations import MaskFile
 from sbp.data.disk.listing import Item
 from sbp.data.source import SPLITS
-from sbp.data.splits.grouped import split_by_group
 from sbp.errors import UserError
 from sbp.utils.files import write_atomically
 
@@ -17,59 +20,78 @@ COLUMNS = ("name", "group", "split", "defects")
 SEPARATOR = ";"
 """Between an image's defects, whose names may have spaces."""
 
+log = logging.getLogger("sbp")
 
-def assign(
-    items: Sequence[Item],
-    labels: np.ndarray,
-    fractions: Mapping[str, float],
-    seed: int,
-    known: Mapping[str, str] | None = None,
-) -> list[str]:
-    """The split of each item, (N,).
 
-    labels: (N, D) bool. Official splits stay; where a set has no val split of its own, it is drawn from its
-    train split. Everything else is drawn by group, stratified by defect. known: name -> split of an earlier
-    assignment, which is kept: of what is new, images of a known group join it, and the other groups are
-    drawn so that all together come near the shares. Raises UserError if a group is torn apart by `known`.
+class SplitFile:
+    """The split of each image and the defects that it holds, by name, as kept in a file.
+
+    path: None: nothing is kept. Raises UserError for a file of another kind.
     """
-    if any(item.split for item in items):
-        return _official(items, labels, fractions, seed, known or {})
-    return _drawn(items, labels, fractions, seed, known or {})
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.rows: dict[str, dict[str, str]] = {}
+        self.written_ns = 0
+        self.annotations_read = False
+        if path is not None and path.is_file():
+            self.written_ns = os.stat(path).st_ctime_ns
+            self.rows = read_split_file(path)
+
+    def splits(self) -> dict[str, str]:
+        """The split of each image that has one."""
+        return {name: row["split"] for name, row in self.rows.items()}
+
+    def defects_of(self, item: Item) -> set[str] | None:
+        """The defects that the image holds, which spares reading its masks; None if it is not in the file,
+        or its annotations may have changed since."""
+        held = _defects_in(self.rows[item.name]) if item.name in self.rows else None
+        if held is not None and held <= set(item.annotations) and self._is_newer_than(item):
+            return held
+        self.annotations_read = True
+        return None
+
+    def _is_newer_than(self, item: Item) -> bool:
+        """Whether all annotations of the image are files that are there, unchanged, since this was written.
+        (By the time at which their entries changed: copied files may keep the other one.)"""
+        annotations = [annotation for found in item.annotations.values() for annotation in found]
+        with contextlib.suppress(OSError):
+            return all(
+                isinstance(annotation, MaskFile) and os.stat(annotation.path).st_ctime_ns < self.written_ns
+                for annotation in annotations
+            )
+        return False
+
+    def update(
+        self, items: Sequence[Item], labels: np.ndarray, splits: Sequence[str], defects: Sequence[str]
+    ) -> None:
+        """Write the file if it lacks an image, or has other defects of one than its annotations. labels:
+        (N, D) bool. Raises UserError if it cannot be written."""
+        if self.path is None:
+            return
+        rows = [self.rows.get(item.name) for item in items]
+        new = rows.count(None)
+        if not new and all(
+            row is not None and _defects_in(row) == set(_named(held, defects))
+            for row, held in zip(rows, labels, strict=True)
+        ):
+            if self.annotations_read:  # they are as the file says, also by its time
+                with contextlib.suppress(OSError):
+                    os.utime(self.path)
+            return
+        names = {item.name for item in items}
+        missing = [row for name, row in self.rows.items() if name not in names]
+        about = f"{new} new images" if self.rows and new else f"{len(items)} images"
+        log.info("split of %s written to %s", about, self.path)
+        write_split_file(self.path, items, labels, splits, defects, missing)
 
 
-def _official(
-    items, labels, fractions: Mapping[str, float], seed: int, known: Mapping[str, str]
-) -> list[str]:
-    splits = [item.split for item in items]
-    for item in items:
-        if item.split not in SPLITS:
-            raise UserError(f"{item.name}: has split {item.split}: must be one of {', '.join(SPLITS)}")
-    if "val" in splits:
-        return splits
-    train = [k for k, split in enumerate(splits) if split == "train"]
-    val = fractions["val"] / (fractions["train"] + fractions["val"])
-    shares = {"train": 1 - val, "val": val}
-    kept = {name: split for name, split in known.items() if split in shares}
-    drawn = _drawn([items[k] for k in train], labels[train], shares, seed, kept)
-    for k, split in zip(train, drawn, strict=True):
-        splits[k] = split
-    return splits
+def _defects_in(row: Mapping[str, str]) -> set[str]:
+    return set((row["defects"] or "").split(SEPARATOR)) - {""}
 
 
-def _drawn(items, labels, fractions, seed: int, known: Mapping[str, str]) -> list[str]:
-    by_group: dict[str, str] = {}
-    for item in items:
-        if item.name in known and by_group.setdefault(item.group, known[item.name]) != known[item.name]:
-            raise UserError(f"group {item.group}: the split file tears it apart, see {item.name}")
-    splits = [by_group.get(item.group, "") for item in items]
-    new = [k for k, split in enumerate(splits) if not split]
-    placed = {name: [k for k, split in enumerate(splits) if split == name] for name in fractions}
-    drawn = split_by_group(
-        [items[k].group for k in new], labels[new], fractions, seed, {s: labels[k] for s, k in placed.items()}
-    )
-    for k, split in zip(new, drawn, strict=True):
-        splits[k] = split
-    return splits
+def _named(held: Sequence[bool], defects: Sequence[str]) -> list[str]:
+    return [defect for defect, there in zip(defects, held, strict=True) if there]
 
 
 def read_split_file(path: Path) -> dict[str, dict[str, str]]:
@@ -101,24 +123,23 @@ def write_split_file(
     labels: np.ndarray,
     splits: Sequence[str],
     defects: Sequence[str],
-    gone: Sequence[Mapping[str, str]] = (),
+    missing: Sequence[Mapping[str, str]] = (),
 ) -> None:
-    """Write it atomically: several jobs may start at once. gone: rows of images that are not there now; they
-    keep their place, should they come back. Raises UserError if it cannot be written."""
+    """Write it atomically: several jobs may start at once. missing: rows of images that are not there now;
+    they keep their split, should they come back. Raises UserError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = _as_text(items, labels, splits, defects, gone)
+        content = _as_text(items, labels, splits, defects, missing)
         write_atomically(path, content, shared=True)
     except OSError as error:
         raise UserError(f"data.split_file={path}: cannot be written ({error.strerror})") from None
 
 
-def _as_text(items, labels, splits, defects, gone) -> str:
+def _as_text(items, labels, splits, defects, missing) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for item, row, split in zip(items, labels, splits, strict=True):
-        held = [defect for defect, there in zip(defects, row, strict=True) if there]
-        writer.writerow([item.name, item.group, split, SEPARATOR.join(held)])
-    writer.writerows([row[column] for column in COLUMNS] for row in gone)
+        writer.writerow([item.name, item.group, split, SEPARATOR.join(_named(row, defects))])
+    writer.writerows([row[column] for column in COLUMNS] for row in missing)
     return text.getvalue()

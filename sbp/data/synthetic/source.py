@@ -1,24 +1,28 @@
 """From a seed to images: which image holds what, and how it is put together."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sbp.data.source import SPLITS, Sample, Source
+from sbp.data.source import SOURCES, SPLITS, Sample, Source
 from sbp.data.synthetic.annotation import coarsen
 from sbp.data.synthetic.defects import DRAW
 from sbp.data.synthetic.lookalikes import LOOKALIKES
 from sbp.data.synthetic.panel import healthy_panel, photograph
 from sbp.data.synthetic.plan import SplitPlan, plan_split
-from sbp.errors import UserError
+from sbp.plugins.checks import at_least, fraction, require
 
 GENERATOR_VERSION = 2
 """Raised whenever the same arguments give other images, so that no stale cache is used."""
 
 DEFECTS = ("scratch", "broken")
+MOST_IMAGES = 10_000_000
+"""Of a split."""
 
 
+@SOURCES.register("inspection")
 class InspectionSource(Source):
     """Grey images of metal panels, `image_size` pixels a side (32 to 512), all from `seed`.
 
@@ -30,10 +34,11 @@ class InspectionSource(Source):
     have none. Clean masks are kept beside them.
 
     Image `index` of a split depends on nothing but the arguments: every image has random streams of its own,
-    and the arithmetic is numpy's in float64, rounded at the end. Raises UserError for arguments out of range.
+    and the arithmetic is numpy's in float64, rounded at the end. Raises ValueError for arguments out of
+    range.
     """
 
-    name, defects = "inspection", DEFECTS
+    defects = DEFECTS
 
     def __init__(
         self,
@@ -51,9 +56,15 @@ class InspectionSource(Source):
         eval_lookalike_share: float = 0.15,
         missing_annotations: float = 0.05,
         coarseness: float = 1.5,
+        channels: int = 1,
+        defects: Sequence[str] = DEFECTS,
     ):
-        self.arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self.arguments = {
+            k: v for k, v in locals().items() if k not in ("self", "__class__", "channels", "defects")
+        }
         self.image_size, self.seed, self.coarseness = image_size, seed, coarseness
+        require(tuple(defects) == DEFECTS, "defects", [*defects], f"[{', '.join(DEFECTS)}]")
+        require(channels == 1, "channels", channels, "1 (the panels are grey)")
         _check(self.arguments)
 
     def describe(self) -> dict[str, Any]:
@@ -104,19 +115,21 @@ class InspectionSource(Source):
 
 
 def _check(arguments: dict[str, Any]) -> None:
-    for key, value in arguments.items():
-        low, high = 0.0, float("inf")
-        if key == "image_size":
-            low, high = 32, 512
-        elif key.endswith("_images"):
-            low = 1
-        elif key.endswith("_share") or key == "missing_annotations":
-            high = 1
-        if not low <= value <= high:
-            allowed = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-            raise UserError(f"data.{key}={value}: must be {allowed}")
+    size = arguments["image_size"]
+    require(32 <= size <= 512, "image_size", size, "between 32 and 512")
+    at_least(0, seed=arguments["seed"])
+    coarseness = arguments["coarseness"]
+    require(0 <= coarseness <= 32, "coarseness", coarseness, "between 0 and 32")
+    for key in (f"{split}_images" for split in SPLITS):
+        at_least(8, **{key: arguments[key]})
+        require(arguments[key] <= MOST_IMAGES, key, arguments[key], f"at most {MOST_IMAGES}")
+    fraction(missing_annotations=arguments["missing_annotations"])
     for prefix in ("", "eval_"):
-        keys = [f"{prefix}{kind}_share" for kind in ("common", "rare", "lookalike")]
-        total = sum(arguments[key] for key in keys)
-        if total > 1:
-            raise UserError(f"data.{', data.'.join(keys)}: add up to {total:g}, must be at most 1")
+        shares = {
+            f"{prefix}{k}_share": arguments[f"{prefix}{k}_share"] for k in ("common", "rare", "lookalike")
+        }
+        fraction(**shares)
+        first, *others = shares
+        total = sum(shares.values())
+        about = f"at most 1 together with {' and '.join(others)}, not {total:g}"
+        require(total <= 1, first, shares[first], about)
