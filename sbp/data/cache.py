@@ -140,7 +140,7 @@ class _SplitWriter:
         self.about["rows"].append(self.about["done"])
         values = sample.image.reshape(-1, sample.image.shape[-1]).astype(np.int64)
         before = np.array(self.about["sums"] or 0, dtype=np.int64)
-        self.about["sums"] = (before + [values.sum(axis=0), (values**2).sum(axis=0)]).tolist()
+        self.about["sums"] = (before + np.stack([values.sum(axis=0), (values**2).sum(axis=0)])).tolist()
         self.about["pixels"] += len(values)
 
     def _file(self, key: str, array: np.ndarray) -> np.memmap:

@@ -53,7 +53,7 @@ def run(
         check_folder(folder, state, config.if_exists == "resume")
         with unfinished(config.output_root, identity, folder):
             trainer = build.build_trainer(config, model, data, progress)
-            tags = {**tags, "fingerprint": identity, "results.version": RESULTS_VERSION}
+            tags = {**tags, "fingerprint": identity, "results.version": str(RESULTS_VERSION)}
             with disk_full_as_user_error(folder), loader_errors_in_one_line():
                 metrics = train(config, choices, data, trainer, tags, state)
         remove_state(folder)
