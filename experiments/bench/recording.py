@@ -17,6 +17,7 @@ from experiments.bench.setup import config_with
 from sbp.build import trainer as build
 from sbp.build.data import open_cached
 from sbp.run.recorder import RunRecord
+from sbp.seeding import seed_everything
 from sbp.tracking.mlflow_run import MlflowRun
 from sbp.tracking.recording import tracked_run
 from sbp.utils.progress import Progress
@@ -52,7 +53,7 @@ def measure(epochs: int, *overrides: str) -> tuple[float, float, float, float]:
         data = open_cached(config)
         config.output_root, config.run_dir = folder, f"{folder}/run"
         Path(config.run_dir).mkdir()
-        build.seed_everything(0)
+        seed_everything(0)
         model = build.build_model(config, 2)
         trainer = build.build_trainer(config, model, data, Progress())
         tracking, saving, sending = Meter(), Meter(), Meter(time.thread_time)

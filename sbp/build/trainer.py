@@ -1,7 +1,6 @@
 """The bridge from config to objects: one function per part, plain values in, ready objects out."""
 
 import logging
-import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,13 +34,6 @@ from sbp.selection import (
 from sbp.utils.progress import Progress
 
 log = logging.getLogger("sbp")
-
-
-def seed_everything(seed: int) -> None:
-    """Seed what initialises weights; every later choice draws from a generator of its own."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - for third-party code only
-    torch.manual_seed(seed)
 
 
 def build_model(config: c.Config, num_defects: int) -> nn.Module:

@@ -12,6 +12,7 @@ from sbp.data.loader import plain_batches
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
 from sbp.metrics.similarity import cosine, equal_signs
+from sbp.seeding import Purpose, generator
 from sbp.selection import Aggregation
 
 Gradients = list[Tensor]
@@ -57,7 +58,7 @@ class GradientProbe:
         `gradients/norm/<full|high|random|low>`; groups: whole, encoder, decoder, head."""
         rows = []
         for repeat in range(self.repeats):
-            rng = np.random.default_rng([self.seed, epoch, repeat, 2])
+            rng = generator(self.seed, Purpose.PROBE, epoch, repeat)
             indices = rng.choice(len(split), min(self.batch, len(split)), replace=False)
             rows.append(self._compare(split, indices, rng))
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}

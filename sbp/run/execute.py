@@ -18,6 +18,7 @@ from sbp.run.pending import interrupted_runs, unfinished
 from sbp.run.recorder import EPOCHS, RunRecord
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.run.state import load_state, remove_state
+from sbp.seeding import seed_everything
 from sbp.tracking.recording import finish_recording, take_over_finished, tracked_run
 from sbp.utils.files import disk_full_as_user_error, sole_writer
 from sbp.utils.progress import Progress
@@ -43,7 +44,7 @@ def run(
         return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-    build.seed_everything(config.seed)
+    seed_everything(config.seed)
     model = build.build_model(config, len(config.data.defects))
     data = open_cached(config)
     build.check_defects(config.defects.focus, data)

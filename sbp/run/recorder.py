@@ -26,7 +26,8 @@ from sbp.plots.gallery import GalleryEntry, gallery_figure
 from sbp.plots.histogram_figure import EpochHistogramPainter, ridge_figure
 from sbp.plots.style import save_png
 from sbp.run.checkpoint import save_checkpoint
-from sbp.run.state import restore_generators, save_state
+from sbp.run.state import save_state
+from sbp.seeding import restore_generators
 from sbp.tracking.store import masked
 from sbp.tracking.tracker import Tracker
 from sbp.utils.files import disk_full_as_user_error
@@ -107,7 +108,7 @@ class RunRecord:
         self.last_line = last_epoch(self.folder / EPOCHS)
         self.tracker.set_tags({"resumed_at_epoch": self.trainer.epoch})
         self.tracker.commit()
-        restore_generators(state)
+        restore_generators(state["random"])
         self.begun = True
 
     def save(self) -> bool:
