@@ -93,7 +93,7 @@ def train(
     """Train and record, from the beginning or from a state. Returns the last epoch's metrics."""
     if state and finish_recording(config):
         return state["record"]["last_metrics"]
-    with tracked_run(config, choices, data, tags, goes_on=state is not None) as tracker:
+    with tracked_run(config, choices, data, tags, resumed=state is not None) as tracker:
         record = RunRecord(config, data, trainer, tracker, tags["fingerprint"])
         try:
             record.go_on(state) if state else record.start()
