@@ -1,4 +1,4 @@
-"""Everything that a run needs to go on where it was, in one file that is whole or not there."""
+"""Everything that a run needs to resume, in one file that is whole or not there."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ import torch
 from sbp.seeding import generator_states
 from sbp.utils.files import write_atomically
 
-FORMAT = "sbp-state-1"
+FORMAT = "sbp-state-2"
 NAME = "state.pt"
 PREVIOUS = "state.previous.pt"
 NAMES = (NAME + ".new", NAME, PREVIOUS)  # newest first
@@ -51,7 +51,7 @@ def load_state(folder: Path, identity: str) -> dict[str, Any] | None:
             if state["identity"] != identity:
                 raise ValueError("belongs to another config, other code or other images")
         except Exception as error:
-            log.warning("%s: cannot be continued from: %s", path, " ".join(str(error).split())[:120])
+            log.warning("%s: cannot be resumed from: %s", path, " ".join(str(error).split())[:120])
             continue
         return state
     return None

@@ -3,9 +3,9 @@
 How a log recovers. Lines are written in groups, such as all that an epoch has to say, and a group is
 *committed* once its last line is in the file (`commits` says which line that is). Whatever comes after the
 last commit, half a line or the lines of an epoch that was broken off, does not count: readers stop before it,
-and `rollback` takes it away before the run writes on. A resumed run does that epoch again and logs it. A run's
-state is saved after its logs are committed, so that it may be older than they are, never newer: epochs that
-are done again although they were committed, those up to `last_step`, are not logged twice.
+and `rollback` takes it away before the run writes on. A resumed run does that epoch again and logs it. A
+run's state is saved after its logs are committed, so that it may be older than they are, never newer: epochs
+that are done again although they were committed, those up to `last_step`, are not logged twice.
 """
 
 import json
@@ -29,7 +29,8 @@ class Entry:
 
 
 class JsonLines:
-    """A log at `path`, which need not be there yet. Subclasses say what commits, and which epoch a line is of.
+    """A log at `path`, which need not be there yet. Subclasses say what commits, and which epoch a line is
+    of.
 
     key: what each line must have. if_damaged: what to do about a line that is no such object, for the error.
     """
