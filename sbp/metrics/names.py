@@ -1,7 +1,6 @@
 """Every metric that a run logs: its key and what it means. The README's table is made from this."""
 
 import re
-from functools import cache
 from typing import NamedTuple
 
 TRAIN_LOSS = "train/loss"
@@ -14,7 +13,6 @@ SCORED_FRACTION = "cost/scored_fraction"
 EPOCH_S = "time/epoch_s"
 WORK_S = "time/work_s"
 VAL_MAP = "val/map"
-TEST_MAP = "test/map"
 BEST_VAL_MAP = "best/val/map"
 BORDER_OR_MISSING = "top/border_or_missing"
 
@@ -52,15 +50,15 @@ METRICS = (
     Metric(EPOCH_S, "their sum"),
     Metric(WORK_S, "seconds so far of scoring, training and waiting for data: what `budget.time_s` limits"),
     Metric(
-        "<split>/map[/<defect>]",
+        "<val|test>/map[/<defect>]",
         "region-level average precision, mean over IoU thresholds 0.1 to 0.5; regions are zones of "
         "probability above `evaluation.threshold`, ranked by their mean probability; without a defect, mean "
         "over defects",
     ),
-    Metric("<split>/pixel_ap[/<defect>]", "area under the precision-recall curve of the pixels"),
-    Metric("<split>/loss[/<defect>]", "loss of that defect's map, in nats"),
+    Metric("<val|test>/pixel_ap[/<defect>]", "area under the precision-recall curve of the pixels"),
+    Metric("<val|test>/loss[/<defect>]", "loss of that defect's map, in nats"),
     Metric(
-        "<split>/clean_map[/<defect>]",
+        "<val|test>/clean_map[/<defect>]",
         "as `map`, against the true masks",
         "true masks, as generated data has",
     ),
@@ -107,17 +105,6 @@ def share(group: str) -> str:
 def seconds(section: str) -> str:
     """Key of an epoch's seconds of one kind."""
     return f"time/{section}_s"
-
-
-def find(key: str) -> Metric | None:
-    """What is known about a logged key; None if nothing is."""
-    return next((metric for metric in METRICS if _pattern(metric.key).fullmatch(key)), None)
-
-
-@cache
-def _pattern(template: str) -> re.Pattern[str]:
-    text = re.escape(template).replace(r"\[", "(?:").replace(r"\]", ")?").replace(r"\|", "|")
-    return re.compile(re.sub(r"<([^>]*)>", lambda m: f"(?:{m[1]})" if "|" in m[1] else "[^/]+", text))
 
 
 def markdown_table() -> str:
