@@ -19,6 +19,7 @@ from sbp.config.paths import conf_dir, register_resolvers
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.source import Sample
 from sbp.engine.trainer import Trainer
+from sbp.seeding import seed_everything
 from sbp.utils.progress import Progress
 
 register_schemas()
@@ -69,7 +70,7 @@ def make_config(*overrides: str, run_dir: str = "unused") -> Config:
 def make_trainer(data: DataSet, *overrides: str) -> Trainer:
     """A trainer on `data`, freshly seeded."""
     config = make_config("model.encoder_depth=3", "model.decoder_channels=[16,8,8]", *overrides)
-    build.seed_everything(config.seed)
+    seed_everything(config.seed)
     model = build.build_model(config, len(data.defects))
     return build.build_trainer(config, model, data, Progress())
 

@@ -13,8 +13,8 @@ import torch
 
 from sbp.data.dataset import open_data
 from sbp.errors import UserError
+from sbp.run.callbacks.description import public_config
 from sbp.run.checkpoint import load_checkpoint
-from sbp.run.recorder import public
 from sbp.tracking.store import masked
 from tests.conftest import ROOT, ToySource, make_config
 
@@ -72,8 +72,8 @@ def test_passwords_in_addresses_are_masked(text, shown):
 
 def test_the_config_that_is_kept_has_no_password():
     config = make_config("tracking=server", "tracking.uri=http://user:secret@host:5000")
-    assert "secret" not in str(public(config))
-    assert public(config)["tracking"]["uri"] == "http://user:***@host:5000"
+    assert "secret" not in str(public_config(config))
+    assert public_config(config)["tracking"]["uri"] == "http://user:***@host:5000"
     assert config.tracking.uri == "http://user:secret@host:5000"
 
 

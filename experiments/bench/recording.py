@@ -16,7 +16,8 @@ import torch
 from experiments.bench.setup import config_with
 from sbp.build import trainer as build
 from sbp.build.data import open_cached
-from sbp.run.recorder import RunRecord
+from sbp.run.callbacks import run_callbacks
+from sbp.seeding import seed_everything
 from sbp.tracking.mlflow_run import MlflowRun
 from sbp.tracking.recording import tracked_run
 from sbp.utils.progress import Progress
@@ -52,17 +53,18 @@ def measure(epochs: int, *overrides: str) -> tuple[float, float, float, float]:
         data = open_cached(config)
         config.output_root, config.run_dir = folder, f"{folder}/run"
         Path(config.run_dir).mkdir()
-        build.seed_everything(0)
+        seed_everything(0)
         model = build.build_model(config, 2)
         trainer = build.build_trainer(config, model, data, Progress())
         tracking, saving, sending = Meter(), Meter(), Meter(time.thread_time)
         sending.around(MlflowRun, "send")
         with tracked_run(config, {}, data, {}) as tracker:
-            record = RunRecord(config, data, trainer, tracker, "bench")
-            record.start()
+            trainer.callbacks += run_callbacks(config, trainer, tracker, "bench", resumed=False)
+            for callback in trainer.callbacks:
+                callback.on_fit_start(trainer)
             tracking.around(tracker, "log_metrics", "log_image", "commit")
-            saving.around(record, "save")
-            runs = trainer.epochs(record.epoch)
+            saving.around(trainer.callbacks[-1], "save")
+            runs = trainer.epochs()
             for _ in range(WARM_UP):
                 next(runs)
             tracking.seconds = saving.seconds = sending.seconds = 0.0

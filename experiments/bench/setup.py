@@ -7,6 +7,7 @@ from sbp.build.data import open_cached
 from sbp.config import Config, register_schemas, validated
 from sbp.config.paths import conf_dir, output_root, register_resolvers
 from sbp.engine.trainer import Trainer
+from sbp.seeding import seed_everything
 from sbp.utils.progress import Progress
 
 IMAGES = 512
@@ -37,6 +38,6 @@ def trainer_with(*overrides: str, images: int = IMAGES) -> Trainer:
 
 def trainer_of(config: Config) -> Trainer:
     """The config's trainer."""
-    build.seed_everything(config.seed)
+    seed_everything(config.seed)
     model = build.build_model(config, len(config.data.defects))
     return build.build_trainer(config, model, open_cached(config), Progress())

@@ -1,11 +1,9 @@
 """The bridge from config to objects: one function per part, plain values in, ready objects out."""
 
 import logging
-import random
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import nn
 
 from sbp import config as c
@@ -14,13 +12,15 @@ from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
-from sbp.engine.budget import Budget, Ledger
+from sbp.engine.budget import Budget, Ledger, Schedule
+from sbp.engine.callbacks import Callback
 from sbp.engine.device import Compute
-from sbp.engine.evaluation import Evaluator
+from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.gradients import GradientProbe
 from sbp.engine.losses import SegmentationLoss
+from sbp.engine.monitoring import ScoreMonitor
 from sbp.engine.scoring import Scorer
-from sbp.engine.trainer import Schedule, Trainer
+from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
 from sbp.selection import (
     Aggregation,
@@ -35,13 +35,6 @@ from sbp.selection import (
 from sbp.utils.progress import Progress
 
 log = logging.getLogger("sbp")
-
-
-def seed_everything(seed: int) -> None:
-    """Seed what initialises weights; every later choice draws from a generator of its own."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - for third-party code only
-    torch.manual_seed(seed)
 
 
 def build_model(config: c.Config, num_defects: int) -> nn.Module:
@@ -132,7 +125,17 @@ def build_probe(
         repeats=settings.repeats,
         chunk=config.scoring.batch_size,
         seed=config.seed,
+        every=settings.every,
     )
+
+
+def build_callbacks(
+    config: c.Config, model: nn.Module, loss: SegmentationLoss, compute: Compute
+) -> list[Callback]:
+    """What measures beside the training, before anything records it."""
+    monitor = [ScoreMonitor(config.scoring.monitor_every)] if config.scoring.monitor_every else []
+    probe = build_probe(config, model, loss, compute)
+    return [*monitor, *([probe] if probe else [])]
 
 
 def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: Progress) -> Trainer:
@@ -169,13 +172,10 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         ledger=Ledger(len(data.train), cost),
         compute=compute,
         schedule=Schedule(config.scheduler.name, config.scheduler.warmup, config.scheduler.final),
+        validation=ValidationSchedule(config.evaluation.every, config.evaluation.count),
         precision=trainer.precision,
         clip_norm=config.optimizer.clip_norm,
-        evaluate_every=config.evaluation.every,
-        evaluate_count=config.evaluation.count,
-        monitor_every=config.scoring.monitor_every,
-        probe=build_probe(config, model, loss, compute),
-        probe_every=max(config.gradients.every, 1),
+        callbacks=build_callbacks(config, model, loss, compute),
         progress=progress,
         whole=whole,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sbp.errors import UserError
+from sbp.seeding import Purpose, stream
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks a server for its newest version on import
 
@@ -28,7 +29,7 @@ class Augmentation:
         """Augment image (H, W, C) and masks (H, W, D), both uint8; `copy` numbers an image's repetitions."""
         if self.pipeline is None:
             return image, masks
-        sequence = np.random.SeedSequence([self.seed, epoch, index, copy])
+        sequence = stream(self.seed, Purpose.AUGMENTATION, epoch, index, copy)
         python_seed = int(sequence.generate_state(1)[0])
         self.pipeline.set_random_state(np.random.default_rng(sequence), random.Random(python_seed))
         result = self.pipeline(image=image, mask=masks)

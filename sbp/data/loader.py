@@ -17,6 +17,7 @@ from sbp.data.dataset import Split
 from sbp.data.streaming import StreamedArray
 from sbp.data.tiles import TrainingTiles
 from sbp.errors import UserError
+from sbp.seeding import Purpose, generator
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class EpochBatchSampler:
         """Use `indices`, in this order (with tiles: mixed), for `epoch`, without its first `skip` batches."""
         self.skip = skip
         if self.tiles is not None and len(self.tiles) > 1:
-            rng = np.random.default_rng([self.tiles.seed, epoch, 4])
+            rng = generator(self.tiles.seed, Purpose.TILE_ORDER, epoch)
             indices = rng.permutation(np.repeat(indices, len(self.tiles)))
         self.epoch, self.indices = epoch, np.repeat(indices, 2) if len(indices) == 1 else indices
 

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from sbp.seeding import Purpose, generator
+
 
 def tile_starts(length: int, side: int, overlap: float = 0.0) -> list[int]:
     """First pixels of the fewest tiles of `side` pixels that cover `length` pixels, evenly spread.
@@ -42,7 +44,7 @@ class TrainingTiles:
 
     def place(self, epoch: int, index: int, copy: int) -> tuple[int, int]:
         """First row and column of an image's tile number `copy`; after the last, the grid begins anew."""
-        rng = np.random.default_rng([self.seed, epoch, index, copy, 3])
+        rng = generator(self.seed, Purpose.TILE_PLACE, epoch, index, copy)
         moved = np.array(self.grid[copy % len(self.grid)]) + rng.integers(
             -(self.side // 4), self.side // 4 + 1, size=2
         )

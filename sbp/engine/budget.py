@@ -1,7 +1,10 @@
 """What a run has spent, and when it ends."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,18 @@ def learning_rate_factor(name: str, progress: float, warmup: float = 0.0, final:
     if name == "cosine":
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * rest))
     raise ValueError(f"scheduler {name}: must be constant, linear or cosine")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over the budget; see learning_rate_factor."""
+
+    name: str = "cosine"
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def set_rates(self, optimizer: torch.optim.Optimizer, peaks: Sequence[float], used: float) -> None:
+        """Set the optimizer's rates for that share of the budget. peaks: a rate per parameter group."""
+        factor = learning_rate_factor(self.name, used, self.warmup, self.final)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor

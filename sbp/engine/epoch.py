@@ -1,5 +1,6 @@
 """How far an epoch is: its parts are done one by one, each as a whole and once, also across a restart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,22 +8,24 @@ import numpy as np
 import torch
 
 from sbp.engine.stopwatch import Stopwatch
+from sbp.metrics import names
 
 
 @dataclass
 class EpochInProgress:
     """What is known of the current epoch so far; None where that part is still to come.
 
-    scored: number of images scored. monitored: whether everything was scored for the record. probed: metrics
-    of the gradient probe. indices: (n,) images to train on, in order, out of num_candidates. used_before:
-    share of the budget used before training. losses, trained: of each step so far, its loss and its images
-    (B,). noted: whether the score book knows what was trained on. seconds: see Stopwatch.
+    scored: number of images scored at the budget's expense. has_scores: whether images were scored, be it for
+    the record only. measured: metrics of the callbacks before training. indices: (n,) images to train on, in
+    order, out of num_candidates. used_before: share of the budget used before training. losses, trained: of
+    each step so far, its loss and its images (B,). noted: whether the score book knows what was trained on.
+    seconds: see Stopwatch.
     """
 
     epoch: int
     scored: int | None = None
-    monitored: bool | None = None
-    probed: dict[str, float] | None = None
+    has_scores: bool = False
+    measured: dict[str, float] | None = None
     indices: np.ndarray | None = None
     num_candidates: int = 0
     used_before: float = 0.0
@@ -36,6 +39,14 @@ class EpochInProgress:
         """Share of the candidates that is trained on."""
         assert self.indices is not None
         return len(self.indices) / self.num_candidates
+
+    def trained_images(self, tiles_per_image: int) -> np.ndarray:
+        """Numbers of the images trained on, each as often as it came as a whole."""
+        indices = np.concatenate(self.trained)
+        if tiles_per_image == 1:
+            return indices
+        images, tiles = np.unique(indices, return_counts=True)
+        return np.repeat(images, np.ceil(tiles / tiles_per_image).astype(int))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
@@ -51,3 +62,15 @@ class EpochInProgress:
         indices = None if state["indices"] is None else state["indices"].numpy()
         trained = [indices.numpy() for indices in state["trained"]]
         return cls(**{**state, "indices": indices, "losses": list(state["losses"]), "trained": trained})
+
+
+def composition(labels: np.ndarray, defects: Sequence[str]) -> dict[str, float]:
+    """Shares of images that are healthy, hold one defect alone, or several. labels: (n, D) bool."""
+    several = labels.sum(axis=1) > 1
+    shares = {
+        names.share("healthy"): float((~labels.any(axis=1)).mean()),
+        names.share("several"): float(several.mean()),
+    }
+    for d, defect in enumerate(defects):
+        shares[names.share(defect)] = float((labels[:, d] & ~several).mean())
+    return shares

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -9,14 +10,33 @@ from torch import nn
 
 from sbp.data.dataset import Split
 from sbp.data.loader import plain_batches
+from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
-from sbp.metrics import PixelAveragePrecision, RegionAveragePrecision, mean_over_defects
+from sbp.metrics import PixelAveragePrecision, RegionAveragePrecision, mean_over_defects, names
+
+if TYPE_CHECKING:
+    from sbp.engine.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class ValidationSchedule:
+    """Validate every `every` epochs or, if `count` is given, so many times spread over the budget, at the
+    ends of epochs; and after the last one."""
+
+    every: int = 1
+    count: int | None = None
+
+    def due(self, epoch: int, used_before: float, used: float) -> bool:
+        """Whether it is time after `epoch`, which used the budget from one share to the other."""
+        if self.count is None:
+            return (epoch + 1) % self.every == 0
+        return int(used * self.count + 1e-9) > int(used_before * self.count + 1e-9)
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """How a split is measured; see METRICS in the README for each metric.
+    """How a split is measured; sbp.metrics.names says what each metric is.
 
     threshold: probability above which a pixel belongs to a predicted region. min_area: predicted regions
     of fewer pixels do not count. iou_thresholds: a region counts as found above each of them in turn.
@@ -76,10 +96,38 @@ class Evaluator:
     def _named(self, values: dict[str, np.ndarray], prefix: str) -> dict[str, float]:
         metrics = {}
         for name, per_defect in values.items():
-            metrics[f"{prefix}/{name}"] = float(mean_over_defects(per_defect))
+            metrics[names.of_split(prefix, name)] = float(mean_over_defects(per_defect))
             for defect, value in zip(self.defects, per_defect, strict=True):
-                metrics[f"{prefix}/{name}/{defect}"] = float(value)
+                metrics[names.of_split(prefix, name, defect)] = float(value)
         return metrics
+
+
+class AnnotationCeiling(Callback):
+    """Logs once, with the first epoch, what perfect predictions would score in the validation split."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] | None = None
+
+    def on_fit_start(self, trainer: "Trainer") -> None:
+        if self.metrics is None:
+            self.metrics = trainer.evaluator.oracle(trainer.data.splits["val"], "val")
+
+    def on_epoch_end(self, trainer: "Trainer", record: EpochRecord) -> None:
+        if record.epoch == 0:
+            record.metrics.update(self.metrics or {})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"metrics": self.metrics}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.metrics = state["metrics"]
+
+
+class FinalTest(Callback):
+    """Measures the test split with the last model: once, and chosen by nothing."""
+
+    def on_fit_end(self, trainer: "Trainer", record: EpochRecord) -> None:
+        record.metrics.update(trainer.evaluate("test"))
 
 
 def _channels_first(masks: np.ndarray) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """Gradients of high-loss, random and low-loss images beside the whole batch's (Jiang et al. 2019)."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,10 +10,15 @@ from torch import Tensor, nn
 
 from sbp.data.dataset import Split
 from sbp.data.loader import plain_batches
+from sbp.engine.callbacks import Callback
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
 from sbp.metrics.similarity import cosine, equal_signs
+from sbp.seeding import Purpose, generator
 from sbp.selection import Aggregation
+
+if TYPE_CHECKING:
+    from sbp.engine.trainer import Trainer
 
 Gradients = list[Tensor]
 
@@ -20,8 +26,9 @@ Gradients = list[Tensor]
 GROUPS = {"encoder": "encoder", "decoder": "decoder", "segmentation_head": "head"}
 
 
-class GradientProbe:
-    """Measures how much the gradient of a part of a batch resembles that of the whole (arXiv:1910.00762).
+class GradientProbe(Callback):
+    """Measures how much the gradient of a part of a batch resembles that of the whole (arXiv:1910.00762),
+    every `every` epochs before training.
 
     batch: images drawn without replacement; fraction: share of them in each subsample, in (0, 0.5];
     repeats: draws that are averaged. The model is in eval mode, so that BatchNorm uses its running
@@ -41,9 +48,11 @@ class GradientProbe:
         repeats: int = 2,
         chunk: int = 16,
         seed: int = 0,
+        every: int = 1,
     ):
         self.model, self.loss, self.aggregation, self.compute = model, loss, aggregation, compute
-        self.batch, self.fraction, self.repeats, self.chunk, self.seed = batch, fraction, repeats, chunk, seed
+        self.batch, self.fraction, self.repeats, self.chunk = batch, fraction, repeats, chunk
+        self.seed, self.every = seed, every
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.parameters = [p for _, p in named]
         self.groups = {"whole": list(range(len(named)))}
@@ -52,12 +61,17 @@ class GradientProbe:
             if members:
                 self.groups[group] = members
 
+    def before_training(self, trainer: "Trainer") -> Mapping[str, float]:
+        if trainer.epoch % self.every:
+            return {}
+        return self.measure(trainer.data.train, trainer.epoch)
+
     def measure(self, split: Split, epoch: int) -> dict[str, float]:
         """`gradients/<cosine|sign>/<high|random|low>/<group>` against the full batch, and
         `gradients/norm/<full|high|random|low>`; groups: whole, encoder, decoder, head."""
         rows = []
         for repeat in range(self.repeats):
-            rng = np.random.default_rng([self.seed, epoch, repeat, 2])
+            rng = generator(self.seed, Purpose.PROBE, epoch, repeat)
             indices = rng.choice(len(split), min(self.batch, len(split)), replace=False)
             rows.append(self._compare(split, indices, rng))
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}

@@ -12,6 +12,7 @@ from sbp.data.dataset import Split
 from sbp.data.loader import plain_batches
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
+from sbp.seeding import Purpose, stream
 from sbp.selection import Aggregation
 
 
@@ -64,8 +65,7 @@ class Scorer:
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Scores (S, n, D) float32 of the images `indices` (n,), by scheme and defect."""
-        # one key more than the sampler's [seed, epoch], so that the two streams differ
-        sequence = np.random.SeedSequence([self.seed, epoch, 1])
+        sequence = stream(self.seed, Purpose.SCORING, epoch)
         generator = torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))
         parts = []
         with evaluating(self.model):

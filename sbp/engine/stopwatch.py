@@ -4,10 +4,12 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
+from sbp.metrics import names
+
 
 class Stopwatch:
     """Adds up seconds per section. synchronize: called before each clock is read (accelerator queues).
-    seconds: what to go on from."""
+    seconds: those so far."""
 
     SECTIONS = ("scoring", "monitoring", "data", "training", "validation")
 
@@ -29,7 +31,7 @@ class Stopwatch:
                 self.synchronize()
             self.seconds[name] += time.perf_counter() - started
 
-    @property
-    def total(self) -> float:
-        """Seconds of all sections."""
-        return sum(self.seconds.values())
+    def metrics(self) -> dict[str, float]:
+        """Seconds of each section, and of all."""
+        sections = {names.seconds(name): seconds for name, seconds in self.seconds.items()}
+        return sections | {names.EPOCH_S: sum(self.seconds.values())}

@@ -1,4 +1,4 @@
-"""One run: build, go on or begin, train, record."""
+"""One run: build, begin or resume, train, record."""
 
 import logging
 from pathlib import Path
@@ -11,13 +11,17 @@ from sbp.build.data import open_cached
 from sbp.config import Config
 from sbp.data.dataset import DataSet
 from sbp.data.loader import loader_errors_in_one_line
+from sbp.engine.snapshot import restore
 from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
+from sbp.run.callbacks import run_callbacks
+from sbp.run.callbacks.metric_log import EPOCHS
+from sbp.run.disk_space import check_disk_space
 from sbp.run.fingerprint import fingerprint
 from sbp.run.pending import interrupted_runs, unfinished
-from sbp.run.recorder import EPOCHS, RunRecord
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.run.state import load_state, remove_state
+from sbp.seeding import restore_generators, seed_everything
 from sbp.tracking.recording import finish_recording, take_over_finished, tracked_run
 from sbp.utils.files import disk_full_as_user_error, sole_writer
 from sbp.utils.progress import Progress
@@ -43,16 +47,18 @@ def run(
         return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-    build.seed_everything(config.seed)
+    seed_everything(config.seed)
     model = build.build_model(config, len(config.data.defects))
     data = open_cached(config)
     build.check_defects(config.defects.focus, data)
-    state = state_to_go_on_from(config, identity) if config.if_exists == "resume" else None
+    state = state_to_resume(config, identity) if config.if_exists == "resume" else None
     folder = Path(config.run_dir)
     with sole_writer(folder):
         check_folder(folder, state, config.if_exists == "resume")
         with unfinished(config.output_root, identity, folder):
             trainer = build.build_trainer(config, model, data, progress)
+            if state is None:
+                check_disk_space(folder, model)
             tags = {**tags, "fingerprint": identity, "results.version": str(RESULTS_VERSION)}
             with disk_full_as_user_error(folder), loader_errors_in_one_line():
                 metrics = train(config, choices, data, trainer, tags, state)
@@ -60,7 +66,7 @@ def run(
     return metrics
 
 
-def state_to_go_on_from(config: Config, identity: str) -> dict[str, Any] | None:
+def state_to_resume(config: Config, identity: str) -> dict[str, Any] | None:
     """The state of the newest interrupted run, whose folder becomes config.run_dir; None if there is none."""
     for folder in interrupted_runs(config.output_root, identity):
         if state := load_state(folder, identity):
@@ -69,16 +75,16 @@ def state_to_go_on_from(config: Config, identity: str) -> dict[str, Any] | None:
     return None
 
 
-def check_folder(folder: Path, state: dict[str, Any] | None, resume: bool | None) -> None:
-    """Say what happens, or raise UserError if a run that is not gone on with would be overwritten."""
+def check_folder(folder: Path, state: dict[str, Any] | None, resume: bool) -> None:
+    """Say what happens, or raise UserError if a run that is not resumed would be overwritten."""
     if state is not None:
-        log.info("goes on in %s, epoch %d", folder, state["trainer"]["epoch"] + 1)
+        log.info("resumes in %s, epoch %d", folder, state["trainer"]["epoch"] + 1)
     elif (folder / EPOCHS).exists():
         raise UserError(
             f"{folder}: holds a run already; choose another folder with hydra.run.dir (or hydra.sweep.dir)"
         )
     elif resume:
-        log.info("no interrupted run of this config, code and data to go on with: it starts anew")
+        log.info("no interrupted run of this config, code and data to resume: it starts anew")
 
 
 def train(
@@ -91,17 +97,11 @@ def train(
 ) -> dict[str, float]:
     """Train and record, from the beginning or from a state. Returns the last epoch's metrics."""
     if state and finish_recording(config):
-        return state["record"]["last_metrics"]
-    with tracked_run(config, choices, data, tags, goes_on=state is not None) as tracker:
-        record = RunRecord(config, data, trainer, tracker, tags["fingerprint"])
-        try:
-            record.go_on(state) if state else record.start()
-            for _ in trainer.epochs(record.epoch):
-                pass
-            return record.finish()
-        except (KeyboardInterrupt, SystemExit):
-            if record.save():
-                log.info("stopped; the same command with resume=true goes on from here")
-            raise
-        finally:
-            trainer.progress.close()
+        return state["trainer"]["last"]["metrics"]
+    resumed = state is not None
+    with tracked_run(config, choices, data, tags, resumed) as tracker:
+        trainer.callbacks += run_callbacks(config, trainer, tracker, tags["fingerprint"], resumed)
+        if state:
+            restore(trainer, state["trainer"])
+            restore_generators(state["random"])
+        return trainer.fit()

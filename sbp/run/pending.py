@@ -1,4 +1,4 @@
-"""Runs that have begun and not finished: where to find the one to go on with."""
+"""Runs that have begun and not finished: where to find the one to resume."""
 
 import contextlib
 import hashlib

@@ -1,18 +1,17 @@
-"""Everything that a run needs to go on where it was, in one file that is whole or not there."""
+"""Everything that a run needs to resume, in one file that is whole or not there."""
 
 import logging
 import os
-import random
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from sbp.seeding import generator_states
 from sbp.utils.files import write_atomically
 
-FORMAT = "sbp-state-1"
+FORMAT = "sbp-state-2"
 NAME = "state.pt"
 PREVIOUS = "state.previous.pt"
 NAMES = (NAME + ".new", NAME, PREVIOUS)  # newest first
@@ -26,7 +25,7 @@ def save_state(folder: Path, identity: str, state: dict[str, Any]) -> None:
     The state before it is kept beside it. identity: what must match when it is read back. Raises UserError
     where the disk is full; what was there stays.
     """
-    payload = {"format": FORMAT, "identity": identity, "random": _generators(), **state}
+    payload = {"format": FORMAT, "identity": identity, "random": generator_states(), **state}
     fresh = folder / (NAME + ".new")
     write_atomically(fresh, lambda file: torch.save(payload, file))
     if (folder / NAME).exists():
@@ -52,7 +51,7 @@ def load_state(folder: Path, identity: str) -> dict[str, Any] | None:
             if state["identity"] != identity:
                 raise ValueError("belongs to another config, other code or other images")
         except Exception as error:
-            log.warning("%s: cannot be continued from: %s", path, " ".join(str(error).split())[:120])
+            log.warning("%s: cannot be resumed from: %s", path, " ".join(str(error).split())[:120])
             continue
         return state
     return None
@@ -67,25 +66,3 @@ def remove_state(folder: Path) -> None:
     """Forget the state, when a run is complete."""
     for name in NAMES:
         (folder / name).unlink(missing_ok=True)
-
-
-def _generators() -> dict[str, Any]:
-    legacy: Any = np.random.get_state()  # noqa: NPY002 - third-party code may draw from it
-    kind, keys, position, has_gauss, gauss = legacy
-    return {
-        "python": random.getstate(),
-        "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(gauss)],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_generators(state: dict[str, Any]) -> None:
-    """Set all random generators to what they were when the state was saved."""
-    saved = state["random"]
-    random.setstate(saved["python"])
-    kind, keys, *rest = saved["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002
-    torch.set_rng_state(saved["torch"])
-    if saved["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(saved["cuda"])

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from sbp.tracking.outbox import Entry
 from sbp.tracking.store import experiment_id
+from sbp.utils.jsonlines import Entry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sbp.config import Config, flattened
 from sbp.data.dataset import DataSet
 from sbp.errors import UserError
-from sbp.tracking.outbox import Journal, last_status
-from sbp.tracking.outbox_tracker import JournalTracker
+from sbp.tracking.outbox import Outbox
+from sbp.tracking.outbox_tracker import OutboxTracker
 from sbp.tracking.provenance import provenance
 from sbp.tracking.runs import RecordedRun, is_deleted
 from sbp.tracking.sender import Courier, Delivery
@@ -50,12 +50,12 @@ def tracked_run(
     choices: Mapping[str, str],
     data: DataSet,
     tags: Mapping[str, Any],
-    goes_on: bool = False,
+    resumed: bool = False,
 ) -> Iterator[Tracker]:
     """A tracked run that always closes: FINISHED, FAILED after an exception, KILLED when interrupted.
 
     choices: the option chosen for each config group. Parameters are the flattened config and the choices.
-    goes_on: the run was interrupted and stays the same MLflow run. Everything goes to the run's folder first,
+    resumed: the run was interrupted and stays the same MLflow run. Everything goes to the run's folder first,
     and from there to MLflow beside the training.
     """
     if config.tracking.name == "none":
@@ -68,13 +68,13 @@ def tracked_run(
         experiment = experiment_id(client, config.tracking.experiment, location)
     folder = Path(config.run_dir)
     delivery = Delivery(folder, lambda: client or open_store(config.tracking.uri, config.output_root))
-    journal = Journal(folder)
-    tracker = JournalTracker(journal)
-    journal.rollback()
+    outbox = Outbox(folder)
+    tracker = OutboxTracker(outbox)
+    outbox.rollback()
     if client and experiment and delivery.run_id and is_deleted(client, delivery.run_id):
         log.warning("this run was deleted in MLflow: it is recorded there once more")
         delivery.start_over()
-    if goes_on and journal.size:
+    if resumed and outbox.size:
         tracker.status("RUNNING")
         tracker.set_tags(_nesting(config) | _membership(config, choices))
     else:
@@ -95,7 +95,7 @@ def tracked_run(
 
 
 def _begin(
-    tracker: JournalTracker,
+    tracker: OutboxTracker,
     config: Config,
     choices: Mapping[str, str],
     data: DataSet,
@@ -123,23 +123,23 @@ def _nesting(config: Config) -> dict[str, str]:
 def finish_recording(config: Config) -> bool:
     """Whether the run in config.run_dir had said all it had to say when it was cut off; then the rest of it
     is sent."""
-    journal = Journal(Path(config.run_dir))
-    if last_status(journal) != "FINISHED":
+    outbox = Outbox(Path(config.run_dir))
+    if outbox.status != "FINISHED":
         return False
     client = open_store(config.tracking.uri, config.output_root)
     courier = Courier(Delivery(Path(config.run_dir), lambda: client), config.tracking.patience_s)
-    courier.deliver(journal.committed)
+    courier.deliver(outbox.committed)
     courier.close()
     return True
 
 
-def _end(tracker: JournalTracker, status: str) -> None:
-    """Close the journal; what a broken-off epoch has said so far is taken back."""
+def _end(tracker: OutboxTracker, status: str) -> None:
+    """Close the outbox; what a broken-off epoch has said so far is taken back."""
     try:
         with defer_signals():
             if status != "FINISHED":
-                tracker.journal.rollback()
-            if tracker.journal.size:  # else the run broke off before it began: there is nothing to record
+                tracker.outbox.rollback()
+            if tracker.outbox.size:  # else the run broke off before it began: there is nothing to record
                 tracker.status(status)
                 tracker.commit()
     except UserError as error:  # no room even for that: the run shows as interrupted, which is true

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp.tracking.mlflow_run import MlflowRun
-from sbp.tracking.outbox import NAME, read_entries
+from sbp.tracking.outbox import Outbox
 from sbp.tracking.store import masked
 from sbp.utils.files import FolderHeld, sole_writer, write_atomically
 
@@ -38,8 +38,7 @@ class Delivery:
         # The next entry may have arrived before; all may, if the machine went down and took the state along.
         self.in_doubt = self.all_in_doubt = self.anew = False
         self._catch_up()
-        journal = folder / NAME
-        if self.sent > (journal.stat().st_size if journal.exists() else 0):  # of a journal that is gone
+        if self.sent > Outbox(folder).size:  # of an outbox that is gone
             self.start_over()
 
     def start_over(self) -> None:
@@ -56,7 +55,7 @@ class Delivery:
                 self._note()
             else:
                 self._catch_up()
-            entries = list(read_entries(self.folder / NAME, self.sent, stop))
+            entries = list(Outbox(self.folder).entries(self.sent, stop))
             for entry in entries:
                 if self.run is None:
                     if not self.path.exists():

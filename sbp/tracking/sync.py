@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp.errors import UserError
-from sbp.tracking.outbox import NAME, Journal, last_status, read_entries
-from sbp.tracking.outbox_tracker import JournalTracker
+from sbp.tracking.outbox import NAME, Outbox
+from sbp.tracking.outbox_tracker import OutboxTracker
 from sbp.tracking.runs import is_deleted
 from sbp.tracking.sender import Delivery
 from sbp.tracking.store import masked, open_store
@@ -34,14 +34,14 @@ def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | N
             continue
         address = str(run)
         try:
-            journal = Journal(run)
-            first = next(read_entries(path, 0, journal.committed), None)
+            outbox = Outbox(run)
+            first = next(outbox.entries(), None)
             if first is None:
                 continue
             address = first.content["tags"].get("tracking.uri", "the local store")
             if address in troubles:
                 continue
-            line = _send_rest(journal, first.content["tags"], uri, output_root)
+            line = _send_rest(outbox, first.content["tags"], uri, output_root)
             if line:
                 yield f"{run}: {line}"
         except FolderHeld:
@@ -52,20 +52,20 @@ def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | N
         raise UserError("\n".join(troubles.values()))
 
 
-def _send_rest(journal: Journal, tags: dict[str, str], uri: str | None, output_root: str | Path) -> str:
+def _send_rest(outbox: Outbox, tags: dict[str, str], uri: str | None, output_root: str | Path) -> str:
     """What was done about the run; empty if nothing was left to send."""
     from mlflow.exceptions import MlflowException
 
-    run = journal.path.parent
-    if last_status(journal) in (None, "RUNNING"):
-        journal = _close(run)
+    run = outbox.path.parent
+    if outbox.status in (None, "RUNNING"):
+        outbox = _close(run)
     delivery = Delivery(run, partial(_client, tags, uri, output_root))
-    if next(read_entries(journal.path, delivery.sent, journal.committed), None) is None:
+    if next(outbox.entries(delivery.sent), None) is None:
         return ""
     try:
         if delivery.run_id and is_deleted(delivery.open_client(), delivery.run_id):
             return "was deleted in MLflow, left alone"
-        entries = delivery.send(journal.committed)
+        entries = delivery.send(outbox.committed)
     except (MlflowException, OSError) as error:
         reason = " ".join(masked(str(error)).split())[:200]
         raise UserError(f"{run}: MLflow took not everything, try again later: {reason}") from None
@@ -85,13 +85,13 @@ def _client(tags: dict[str, str], uri: str | None, output_root: str | Path) -> "
     return open_store(uri or known, output_root)
 
 
-def _close(run: Path) -> Journal:
+def _close(run: Path) -> Outbox:
     """Say KILLED for a run that is gone without a word. Raises FolderHeld if it has been resumed by now."""
     with sole_writer(run):
-        journal = Journal(run)
-        if last_status(journal) in (None, "RUNNING"):
-            journal.rollback()
-            tracker = JournalTracker(journal)
+        outbox = Outbox(run)
+        if outbox.status in (None, "RUNNING"):
+            outbox.rollback()
+            tracker = OutboxTracker(outbox)
             tracker.status("KILLED")
             tracker.commit()
-    return journal
+    return outbox

@@ -12,6 +12,7 @@ from sbp.data.tiles import TrainingTiles, tile_count, tile_starts
 from sbp.engine.tiling import Tiled
 from sbp.errors import UserError
 from sbp.predict import predict_folder
+from sbp.seeding import seed_everything
 from sbp.utils.progress import Progress
 from tests.conftest import make_config, sbp
 
@@ -114,7 +115,7 @@ def make_tiled_trainer(root, output, *more):
     config = make_config(
         *overrides(root, f"output_root={output}", "budget.compute=1", "augmentation=none", *more)
     )
-    build.seed_everything(0)
+    seed_everything(0)
     data = open_cached(config)
     model = build.build_model(config, 2)
     return build.build_trainer(config, model, data, Progress())

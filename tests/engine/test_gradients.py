@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from sbp.engine.gradients import GradientProbe
 from sbp.metrics.similarity import cosine, equal_signs
 from tests.conftest import make_trainer
 
@@ -18,13 +19,19 @@ def trainer(toy_data):
     return make_trainer(toy_data, *PROBE, "augmentation=none")
 
 
+def probe_of(trainer) -> GradientProbe:
+    (probe,) = trainer.callbacks
+    assert isinstance(probe, GradientProbe)
+    return probe
+
+
 def autograd_mean(trainer, split, indices) -> torch.Tensor:
     """The whole-batch gradient as one plain backward pass gives it."""
     model = copy.deepcopy(trainer.model).eval()
     images, masks = (torch.from_numpy(a[np.sort(indices)]) for a in (split.images, split.masks))
-    logits = model(trainer.probe.compute.inputs(images))
+    logits = model(probe_of(trainer).compute.inputs(images))
     torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, trainer.probe.compute.targets(masks)
+        logits, probe_of(trainer).compute.targets(masks)
     ).backward()
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     return torch.cat([g.reshape(-1) for g in grads])
@@ -32,7 +39,7 @@ def autograd_mean(trainer, split, indices) -> torch.Tensor:
 
 def test_parts_in_chunks_add_up_to_the_gradient_of_the_whole_batch(trainer, toy_data):
     indices = np.arange(24)
-    parts = trainer.probe._sum(toy_data.train, indices)
+    parts = probe_of(trainer)._sum(toy_data.train, indices)
     mine = torch.cat([g.reshape(-1) for g in parts]) / len(indices)
     torch.testing.assert_close(mine, autograd_mean(trainer, toy_data.train, indices), rtol=1e-3, atol=1e-7)
 
@@ -40,7 +47,7 @@ def test_parts_in_chunks_add_up_to_the_gradient_of_the_whole_batch(trainer, toy_
 def test_measuring_leaves_model_gradients_and_random_state_alone(trainer, toy_data):
     trainer.model.train()
     before, random_before = copy.deepcopy(trainer.model.state_dict()), torch.get_rng_state()
-    trainer.probe.measure(toy_data.train, epoch=3)
+    probe_of(trainer).measure(toy_data.train, epoch=3)
     for key, value in trainer.model.state_dict().items():
         assert torch.equal(value, before[key]), key
     assert all(p.grad is None for p in trainer.model.parameters())
@@ -49,13 +56,13 @@ def test_measuring_leaves_model_gradients_and_random_state_alone(trainer, toy_da
 
 
 def test_the_same_epoch_gives_the_same_numbers_and_another_gives_others(trainer, toy_data):
-    first, again, later = (trainer.probe.measure(toy_data.train, epoch) for epoch in (3, 3, 4))
+    first, again, later = (probe_of(trainer).measure(toy_data.train, epoch) for epoch in (3, 3, 4))
     assert first == again
     assert first != later
 
 
 def test_every_subsample_is_compared_per_group_of_layers(trainer, toy_data):
-    metrics = trainer.probe.measure(toy_data.train, epoch=0)
+    metrics = probe_of(trainer).measure(toy_data.train, epoch=0)
     for group in ("whole", "encoder", "decoder", "head"):
         for name in ("high", "random", "low"):
             assert -1 <= metrics[f"gradients/cosine/{name}/{group}"] <= 1
@@ -78,7 +85,7 @@ def test_training_is_the_same_with_the_probe(toy_data):
 
 def test_a_batch_of_one_image_is_like_itself(toy_data):
     trainer = make_trainer(toy_data, "gradients.every=1", "gradients.batch=1", "gradients.repeats=1")
-    metrics = trainer.probe.measure(toy_data.train, epoch=0)
+    metrics = probe_of(trainer).measure(toy_data.train, epoch=0)
     for name in ("high", "random", "low"):
         assert metrics[f"gradients/cosine/{name}/whole"] == pytest.approx(1, abs=1e-5)
         assert metrics[f"gradients/sign/{name}/whole"] == 1

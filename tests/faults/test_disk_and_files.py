@@ -174,7 +174,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, tmp_path, fa
     before = torch.load(folder / "state.previous.pt", weights_only=True)
     DAMAGES[damage](folder / "state.pt")
     state = load_state(folder, identity)
-    assert "state.pt: cannot be continued from" in caplog.text
+    assert "state.pt: cannot be resumed from" in caplog.text
     if damage == "another run's":  # it took the place of both
         state = state or before
     assert state is not None
@@ -192,7 +192,7 @@ def test_a_run_goes_on_from_the_state_before_or_starts_anew(server, undisturbed,
     DAMAGES[damage](folder / "state.pt")
     victim = Victim.start(server, tmp_path, "if_exists=resume")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
-    assert "cannot be continued from" in victim.log.read_text()
+    assert "cannot be resumed from" in victim.log.read_text()
     if len(run_folders(tmp_path)) == 1:
         assert_complete(tmp_path, undisturbed)
     else:  # not one state was left: the old folder is untouched, the new run complete

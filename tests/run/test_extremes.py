@@ -7,6 +7,7 @@ from sbp.build import trainer as build
 from sbp.data.dataset import open_data
 from sbp.data.source import Sample
 from sbp.engine.trainer import Trainer
+from sbp.seeding import seed_everything
 from sbp.utils.progress import Progress
 from tests.conftest import make_config
 
@@ -55,7 +56,7 @@ def train(tmp_path, source: Source, *overrides: str) -> tuple[Trainer, list]:
     config.data.defects = list(source.defects)
     config.defects.focus = list(source.defects)
     config.data.rare = list(source.defects[-1:])
-    build.seed_everything(0)
+    seed_everything(0)
     model = build.build_model(config, len(source.defects))
     trainer = build.build_trainer(config, model, open_data(source, tmp_path), Progress())
     records = list(trainer.epochs())

@@ -269,9 +269,10 @@ def test_one_of_every_option_trains_at_smoke_scale(tmp_path):
 
 def _short_run(build, config) -> int:
     from sbp.build.data import open_cached
+    from sbp.seeding import seed_everything
     from sbp.utils.progress import Progress
 
-    build.seed_everything(0)
+    seed_everything(0)
     config.budget.compute = min(config.budget.compute, 1.8)
     model = build.build_model(config, len(config.data.defects))
     records = list(build.build_trainer(config, model, open_cached(config), Progress()).epochs())

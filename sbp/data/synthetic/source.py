@@ -13,6 +13,7 @@ from sbp.data.synthetic.lookalikes import LOOKALIKES
 from sbp.data.synthetic.panel import healthy_panel, photograph
 from sbp.data.synthetic.plan import SplitPlan, plan_split
 from sbp.plugins.checks import at_least, fraction, require
+from sbp.seeding import Purpose, generator
 
 GENERATOR_VERSION = 2
 """Raised whenever the same arguments give other images, so that no stale cache is used."""
@@ -83,7 +84,7 @@ class InspectionSource(Source):
         for number, (split, images) in enumerate(self.lengths().items()):
             prefix = "" if split == "train" else "eval_"
             common, rare, lookalike = (a[f"{prefix}{kind}_share"] for kind in ("common", "rare", "lookalike"))
-            rng = np.random.default_rng(np.random.SeedSequence([self.seed, number]))
+            rng = generator(self.seed, Purpose.DATA_PLAN, number)
             plans[split] = plan_split(images, common, rare, lookalike, a["missing_annotations"], rng)
         return plans
 
@@ -94,9 +95,7 @@ class InspectionSource(Source):
         """
         if not 0 <= index < self.lengths()[split]:
             raise IndexError(f"image {index} of {split}, which has {self.lengths()[split]}")
-        # the 1 keeps the stream apart from that of the plan, as missing numbers count as 0
-        sequence = np.random.SeedSequence([self.seed, SPLITS.index(split), index, 1])
-        rng = np.random.default_rng(sequence)
+        rng = generator(self.seed, Purpose.DATA_IMAGE, SPLITS.index(split), index)
         size, plan = self.image_size, self.plans[split]
         picture = healthy_panel(size, rng)
         kind = plan.lookalikes.get(index, "")

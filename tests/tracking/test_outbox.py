@@ -1,4 +1,4 @@
-"""A run's journal: what is final stays, what is not is taken back, and everything arrives once."""
+"""A run's outbox: what is final stays, what is not is taken back, and everything arrives once."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from sbp.errors import UserError
-from sbp.tracking.outbox import Journal, last_status, read_entries
-from sbp.tracking.outbox_tracker import JournalTracker
+from sbp.tracking.outbox import Outbox
+from sbp.tracking.outbox_tracker import OutboxTracker
 from sbp.tracking.runs import read_runs
 from sbp.tracking.sender import Courier, Delivery
 from sbp.tracking.store import artifact_location, open_store
@@ -21,13 +21,13 @@ from sbp.tracking.sync import sync
 from sbp.utils.files import FolderHeld, is_held, sole_writer
 
 
-def kinds(journal: Journal) -> list[str]:
-    return [entry.kind for entry in read_entries(journal.path, 0, journal.committed)]
+def kinds(outbox: Outbox) -> list[str]:
+    return [entry.content["kind"] for entry in outbox.entries()]
 
 
-def begun(folder: Path, output: Path) -> JournalTracker:
+def begun(folder: Path, output: Path) -> OutboxTracker:
     folder.mkdir(parents=True, exist_ok=True)
-    tracker = JournalTracker(Journal(folder))
+    tracker = OutboxTracker(Outbox(folder))
     tracker.begin("sbp", artifact_location(output), "a run", {"a": 1})
     return tracker
 
@@ -37,32 +37,32 @@ def test_what_was_not_committed_is_taken_back(tmp_path):
     tracker.log_metrics({"x": 1.0}, 0)
     tracker.commit()
     tracker.log_metrics({"x": 2.0}, 1)
-    journal = Journal(tmp_path)
-    assert kinds(journal) == ["run", "metrics"]
-    assert journal.last_step == 0
-    journal.rollback()
-    tracker = JournalTracker(journal)
+    outbox = Outbox(tmp_path)
+    assert kinds(outbox) == ["run", "metrics"]
+    assert outbox.last_step == 0
+    outbox.rollback()
+    tracker = OutboxTracker(outbox)
     tracker.status("KILLED")
     tracker.commit()
-    assert kinds(journal) == ["run", "metrics", "status"]
-    assert last_status(journal) == "KILLED"
+    assert kinds(outbox) == ["run", "metrics", "status"]
+    assert outbox.status == "KILLED"
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_half_a_line_at_the_end_is_passed_over(tmp_path, cut):
     tracker = begun(tmp_path, tmp_path)
     tracker.commit()
-    size = tracker.journal.path.stat().st_size
+    size = tracker.outbox.path.stat().st_size
     tracker.log_metrics({"x": 2.0}, 1)
-    content = tracker.journal.path.read_bytes()
-    tracker.journal.path.write_bytes(content[: size + cut])
-    journal = Journal(tmp_path)
-    assert kinds(journal) == ["run"]
-    journal.rollback()
-    assert journal.path.stat().st_size == size
+    content = tracker.outbox.path.read_bytes()
+    tracker.outbox.path.write_bytes(content[: size + cut])
+    outbox = Outbox(tmp_path)
+    assert kinds(outbox) == ["run"]
+    outbox.rollback()
+    assert outbox.path.stat().st_size == size
 
 
-def fill(tracker: JournalTracker, epochs: int) -> None:
+def fill(tracker: OutboxTracker, epochs: int) -> None:
     for step in range(epochs):
         tracker.log_image("loss_hist", np.full((20, 30, 3), step, np.uint8), step)
         tracker.log_metrics({"x": step / 3, "not a number": float("nan")}, step)
@@ -100,7 +100,7 @@ def test_entries_arrive_once_even_where_answers_are_lost(tmp_path, failures):
     for _ in range(failures + 1):
         delivery = Delivery(folder, lambda: flaky)
         try:
-            delivery.send(tracker.journal.committed)
+            delivery.send(tracker.outbox.committed)
         except OSError:
             continue
     (run,) = read_runs(client, "sbp")
@@ -122,8 +122,7 @@ def test_a_picture_that_arrived_in_part_is_completed(tmp_path, what_is_left):
     tracker.log_image("loss_hist", np.full((20, 30, 3), 9, np.uint8), 4)
     tracker.commit()
     client = open_store(None, output)
-    journal = (tracker.journal.path, 0, tracker.journal.committed)
-    run, image = read_entries(*journal)
+    run, image = tracker.outbox.entries()
     Delivery(folder, lambda: client).send(run.end)
     (recorded,) = read_runs(client, "sbp")
     with Image.open(folder / image.content["path"]) as picture:
@@ -135,7 +134,7 @@ def test_a_picture_that_arrived_in_part_is_completed(tmp_path, what_is_left):
     elif what_is_left == "half a file":
         os.truncate(small, 20)
         os.truncate(large, 20)
-    Delivery(folder, lambda: client).send(tracker.journal.committed)
+    Delivery(folder, lambda: client).send(tracker.outbox.committed)
     assert sorted(place.iterdir()) == sorted([large, small])
     for path in (large, small):
         with Image.open(path) as picture:
@@ -153,7 +152,7 @@ def test_a_store_that_hangs_does_not_hold_up_the_run(tmp_path, caplog):
 
     started = time.monotonic()
     courier = Courier(Delivery(tmp_path, hang), patience_s=0.5)
-    courier.deliver(tracker.journal.committed)
+    courier.deliver(tracker.outbox.committed)
     assert courier.close() is False
     assert time.monotonic() - started < 5
     assert "send the rest with: sbp sync" in caplog.text
@@ -167,11 +166,11 @@ def test_a_state_lost_with_the_machine_doubles_nothing(tmp_path, content):
     fill(tracker, 3)
     client = open_store(None, output)
     before = {path.name: path.read_bytes() for path in folder.glob("unsent*")}
-    Delivery(folder, lambda: client).send(tracker.journal.committed)
+    Delivery(folder, lambda: client).send(tracker.outbox.committed)
     for name, picture in before.items():
         (folder / name).write_bytes(picture)
     (folder / "tracking.state.json").write_text(content)
-    Delivery(folder, lambda: client).send(tracker.journal.committed)
+    Delivery(folder, lambda: client).send(tracker.outbox.committed)
     (run,) = read_runs(client, "sbp")
     assert run.series("x")[0].tolist() == [0, 1, 2]
     assert len(list(output.glob("mlflow/artifacts/*/artifacts/images/*.png"))) == 3
@@ -184,10 +183,10 @@ def test_a_courier_that_was_cut_off_goes_on_where_it_was(tmp_path):
     fill(tracker, 5)
     client = open_store(None, output)
     first = Delivery(folder, lambda: client)
-    middle = [entry.end for entry in read_entries(tracker.journal.path, 0, tracker.journal.committed)][4]
+    middle = [entry.end for entry in tracker.outbox.entries()][4]
     first.send(middle)
     assert json.loads((folder / "tracking.state.json").read_text())["sent"] == middle
-    Delivery(folder, lambda: client).send(tracker.journal.committed)
+    Delivery(folder, lambda: client).send(tracker.outbox.committed)
     (run,) = read_runs(client, "sbp")
     assert run.series("x")[0].tolist() == [0, 1, 2, 3, 4]
 
@@ -213,11 +212,11 @@ def test_a_run_whose_journal_was_moved_away_is_recorded_as_a_new_one(tmp_path):
     output, folder = tmp_path / "out", tmp_path / "run"
     fill(begun(folder, output), 3)
     client = open_store(None, output)
-    Delivery(folder, lambda: client).send(Journal(folder).committed)
+    Delivery(folder, lambda: client).send(Outbox(folder).committed)
     (folder / "tracking.jsonl").unlink()
     fill(begun(folder, output), 1)
     (first,) = read_runs(client, "sbp")
-    Delivery(folder, lambda: client).send(Journal(folder).committed)
+    Delivery(folder, lambda: client).send(Outbox(folder).committed)
     second = next(run for run in read_runs(client, "sbp") if run.run_id != first.run_id)
     assert second.series("x")[0].tolist() == [0]
     assert first.series("x")[0].tolist() == [0, 1, 2]
@@ -227,7 +226,7 @@ def test_a_run_deleted_in_mlflow_is_left_alone_and_holds_up_no_other(tmp_path):
     client = open_store(None, tmp_path)
     tracker = begun(tmp_path / "a", tmp_path)
     tracker.commit()
-    Delivery(tmp_path / "a", lambda: client).send(tracker.journal.committed)
+    Delivery(tmp_path / "a", lambda: client).send(tracker.outbox.committed)
     (run,) = read_runs(client, "sbp")
     client.delete_run(run.run_id)
     fill(tracker, 2)
@@ -289,7 +288,7 @@ def test_a_run_that_is_resumed_while_it_is_synced_is_sent_once(tmp_path, monkeyp
     syncing.start()
     assert slow.waits.wait(30)
 
-    resumed = JournalTracker(Journal(tmp_path))  # the sync has said KILLED for it by now
+    resumed = OutboxTracker(Outbox(tmp_path))  # the sync has said KILLED for it by now
     courier = Courier(Delivery(tmp_path, lambda: client), patience_s=30)
     resumed.on_commit = courier.deliver
     resumed.status("RUNNING")
@@ -352,7 +351,7 @@ def test_runs_that_note_one_data_set_at_the_same_moment_warn_of_nothing(tmp_path
     tracker.commit()
     client = open_store(None, tmp_path)
     courier = Courier(Delivery(tmp_path, lambda: Raced(client)), patience_s=10)
-    courier.deliver(tracker.journal.committed)
+    courier.deliver(tracker.outbox.committed)
     assert courier.close() is True
     assert not caplog.records
     (run,) = client.search_runs([client.get_experiment_by_name("sbp").experiment_id])

@@ -1,0 +1,57 @@
+"""What goes along with training and never changes it: recorders, probes, checkpoints."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sbp.engine.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch left behind: its metrics, and the scheme's scores (S, N, D) if images were scored."""
+
+    epoch: int
+    metrics: dict[str, float]
+    scores: np.ndarray | None
+
+
+class Callback:
+    """Hooks that the trainer calls, each for all callbacks in the order of its list.
+
+    A callback leaves weights, scores that selection uses, and the global random generators as they are. What
+    it must know after a restart it gives in `state_dict`, which goes into the run's state. A run may be
+    killed anywhere; signals that can wait do so until the hook is over where that is said.
+    """
+
+    def on_fit_start(self, trainer: "Trainer") -> None:
+        """Training begins or, after the states were loaded, is resumed."""
+
+    def before_training(self, trainer: "Trainer") -> Mapping[str, float]:
+        """The epoch's images are scored, and not drawn yet. Returns metrics of the epoch. Called once per
+        epoch, unless it is cut off before all callbacks are done."""
+        return {}
+
+    def on_step_end(self, trainer: "Trainer") -> None:
+        """Between two training steps: the trainer's state may be saved."""
+
+    def on_epoch_end(self, trainer: "Trainer", record: EpochRecord) -> None:
+        """The epoch is over, and the trainer stands before the next one: its state may be saved once all
+        callbacks before this one were called. Metrics that are added to the record reach those after it.
+        Signals wait."""
+
+    def on_fit_end(self, trainer: "Trainer", record: EpochRecord) -> None:
+        """The budget is spent. record: the last epoch, without metrics; what is added counts as the run's."""
+
+    def on_interrupt(self, trainer: "Trainer") -> None:
+        """A signal ends training, between any two parts of an epoch: the trainer's state may be saved."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Become what `state_dict` described."""

@@ -1,0 +1,36 @@
+"""What a run leaves behind, recorded while it trains: a file each."""
+
+from pathlib import Path
+
+from sbp.config import Config
+from sbp.engine.callbacks import Callback
+from sbp.engine.evaluation import AnnotationCeiling, FinalTest
+from sbp.engine.trainer import Trainer
+from sbp.run.callbacks.checkpointer import Checkpointer
+from sbp.run.callbacks.description import RunDescription
+from sbp.run.callbacks.histograms import HistogramRecorder
+from sbp.run.callbacks.metric_log import MetricLog
+from sbp.run.callbacks.top_losses import TopLosses
+from sbp.tracking.tracker import Tracker
+
+
+def run_callbacks(
+    config: Config, trainer: Trainer, tracker: Tracker, identity: str, resumed: bool
+) -> list[Callback]:
+    """What records a run of `trainer` to config.run_dir and to the tracker.
+
+    The order counts: what adds metrics comes before the log of metrics, and the state, which must not be
+    newer than the logs, last. identity: the run's fingerprint. resumed: whether it was interrupted before.
+    """
+    folder = Path(config.run_dir)
+    images = config.tracking.histogram_images and config.tracking.name != "none"
+    test = [FinalTest()] if config.evaluation.test else []
+    return [
+        RunDescription(config, tracker, resumed),
+        AnnotationCeiling(),
+        HistogramRecorder(trainer.data.defects, trainer.scorer.schemes, folder, tracker, images),
+        TopLosses(folder, tracker, config.tracking.gallery_images),
+        *test,
+        MetricLog(folder, tracker),
+        Checkpointer(config, tracker, identity, resumed),
+    ]

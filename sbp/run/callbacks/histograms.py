@@ -1,0 +1,64 @@
+"""Histograms of the scores: a picture for each epoch that scored images, the counts and ridge plots at the
+end."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sbp.engine.callbacks import Callback, EpochRecord
+from sbp.engine.trainer import Trainer
+from sbp.metrics import LossHistogram, quantiles
+from sbp.plots.histogram_figure import EpochHistogramPainter, ridge_figure
+from sbp.plots.style import save_png
+from sbp.tracking.tracker import Tracker
+
+
+class HistogramRecorder(Callback):
+    """Counts scores by scheme, epoch, defect and group, and adds their quantiles to the epoch's metrics.
+
+    images: whether the tracker gets a picture of each epoch.
+    """
+
+    def __init__(
+        self, defects: Sequence[str], schemes: Sequence[str], folder: Path, tracker: Tracker, images: bool
+    ):
+        self.histogram = LossHistogram(defects, schemes)
+        self.folder, self.tracker, self.images = folder, tracker, images
+        self.painter: EpochHistogramPainter | None = None
+
+    def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
+        if record.scores is None:
+            return
+        scores = dict(zip(self.histogram.schemes, record.scores, strict=True))
+        labels = trainer.data.train.labels
+        counts = self.histogram.add(record.epoch, scores, labels)
+        if self.images and record.epoch > self.tracker.last_step:
+            if self.painter is None:
+                defects, schemes = self.histogram.defects, self.histogram.schemes
+                self.painter = EpochHistogramPainter(self.histogram.edges, defects, schemes)
+            self.tracker.log_image("loss_hist", self.painter.paint(counts, record.epoch), record.epoch)
+        record.metrics.update(quantiles(scores, labels, self.histogram.defects))
+
+    def on_fit_end(self, trainer: Trainer, record: EpochRecord) -> None:
+        if not self.histogram.epochs:
+            return
+        path = self.folder / "loss_histograms.npz"
+        self.histogram.save(path)
+        self.tracker.log_file(path, "histograms")
+        for scheme, counts in self.histogram.counts.items():
+            figure = ridge_figure(
+                self.histogram.epochs, counts, self.histogram.edges, self.histogram.defects, scheme
+            )
+            path = self.folder / f"ridge_{scheme}.png"
+            save_png(figure, path)
+            self.tracker.log_file(path, "figures")
+
+    def state_dict(self) -> dict[str, Any]:
+        counts = {scheme: torch.from_numpy(counts) for scheme, counts in self.histogram.counts.items()}
+        return {"epochs": list(self.histogram.epochs), "counts": counts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        counts = {scheme: counts.numpy() for scheme, counts in state["counts"].items()}
+        self.histogram.extend(state["epochs"], counts)

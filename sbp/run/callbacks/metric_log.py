@@ -1,0 +1,48 @@
+"""The metrics of each epoch: a line in epochs.jsonl, and a step in the tracker."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from sbp.engine.callbacks import Callback, EpochRecord
+from sbp.engine.trainer import Trainer
+from sbp.tracking.tracker import Tracker
+from sbp.utils.jsonlines import JsonLines
+
+EPOCHS = "epochs.jsonl"
+
+
+class EpochLog(JsonLines):
+    """A line per epoch: its number and its metrics, null where a value is not finite."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder / EPOCHS, "epoch")
+
+    def commits(self, content: dict[str, Any]) -> bool:
+        return True
+
+    def step(self, content: dict[str, Any]) -> int:
+        return content["epoch"]
+
+
+class MetricLog(Callback):
+    """Logs each epoch once, however often it is done, first to the folder; and the run's metrics at its
+    end."""
+
+    def __init__(self, folder: Path, tracker: Tracker):
+        self.epochs, self.tracker = EpochLog(folder), tracker
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.epochs.rollback()
+
+    def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
+        if record.epoch > self.epochs.last_step:
+            values = {key: value if math.isfinite(value) else None for key, value in record.metrics.items()}
+            self.epochs.append({"epoch": record.epoch} | values)
+        if record.epoch > self.tracker.last_step:
+            self.tracker.log_metrics(record.metrics, record.epoch)
+            self.tracker.commit()
+
+    def on_fit_end(self, trainer: Trainer, record: EpochRecord) -> None:
+        self.tracker.log_file(self.epochs.path)
+        self.tracker.log_metrics(record.metrics, record.epoch)

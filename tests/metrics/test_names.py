@@ -1,0 +1,15 @@
+"""The table of metrics as the README shows it."""
+
+from sbp.metrics.names import METRICS, markdown_table
+
+
+def test_the_table_of_the_readme_has_a_row_per_metric_with_its_meaning():
+    head, rule, *rows = markdown_table().splitlines()
+    assert head.count("|") == rule.count("|") == 4
+    assert len(rows) == len(METRICS)
+    for row, metric in zip(rows, METRICS, strict=True):
+        assert row.replace(r"\|", "").count("|") == 4
+        assert metric.meaning in row
+        assert row.endswith(f"| {metric.needs} |")
+    (row,) = [row for row in rows if "region-level" in row]
+    assert row.startswith(r"| `<val\|test>/map`, `<val\|test>/map/<defect>` | region-level")

@@ -1,0 +1,68 @@
+"""What real runs log, beside the table of metrics: no key that it lacks, and none in it that nobody logs."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from sbp.metrics.names import METRICS, Metric
+from sbp.run.execute import run
+from sbp.utils.progress import Progress
+from tests.conftest import make_config
+
+EVERYTHING = ("beta=b2", "gradients.every=1", "gradients.batch=8", "evaluation.test=true")
+LITTLE = ("selection=none",)
+
+
+def logged(folder: Path, *overrides: str) -> set[str]:
+    """All keys of a run on generated data."""
+    common = ("budget.compute=2", "model.encoder_depth=3", "model.decoder_channels=[16,8,8]", "tracking=none")
+    config = make_config(*common, *overrides, f"output_root={folder}", run_dir=str(folder / "run"))
+    keys = set(run(config, {}, {}, Progress()))
+    for line in (folder / "run" / "epochs.jsonl").read_text().splitlines():
+        keys |= json.loads(line).keys() - {"epoch"}
+    return keys
+
+
+def forms(metric: Metric) -> list[str]:
+    """Patterns of all keys that a template stands for: with and without [...], each of <a|b>."""
+    texts = [re.sub(r"\[.*\]", "", metric.key), metric.key.replace("[", "").replace("]", "")]
+    result = []
+    for text in dict.fromkeys(texts):
+        parts = re.split(r"<([^>]*)>", text)
+        choices = [part.split("|") if "|" in part else ["[^/]+"] for part in parts[1::2]]
+        for chosen in itertools.product(*choices):
+            words = itertools.chain.from_iterable(zip(parts[::2], [*chosen, ""], strict=True))
+            result.append("".join(words))
+    return result
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory) -> dict[tuple[str, ...], set[str]]:
+    return {
+        overrides: logged(tmp_path_factory.mktemp("run"), *overrides) for overrides in (EVERYTHING, LITTLE)
+    }
+
+
+def entries(key: str) -> list[Metric]:
+    """What the table says about a logged key."""
+    return [metric for metric in METRICS if any(re.fullmatch(form, key) for form in forms(metric))]
+
+
+@pytest.mark.parametrize("overrides", [EVERYTHING, LITTLE])
+def test_every_key_that_a_run_logs_is_in_the_table_once(keys, overrides):
+    assert len(keys[overrides]) > 40
+    assert {key: len(entries(key)) for key in keys[overrides] if len(entries(key)) != 1} == {}
+
+
+def test_every_key_of_the_table_is_logged(keys):
+    for metric in METRICS:
+        for form in forms(metric):
+            assert any(re.fullmatch(form, key) for key in keys[EVERYTHING]), form
+
+
+def test_what_needs_an_option_is_not_logged_without_it(keys):
+    known = {metric for metric in METRICS if not metric.needs or "true masks" in metric.needs}
+    assert {metric for key in keys[LITTLE] for metric in entries(key)} == known
