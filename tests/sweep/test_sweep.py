@@ -186,7 +186,7 @@ def test_names_folders_and_threads_do_not_make_another_run():
         "section=x",
         "+tags.a=b",
         "trainer.threads=2",
-        "alone=true",
+        "exclusive=true",
         "tracking.gallery_images=0",
         "output_root=elsewhere",
     ):
@@ -228,11 +228,11 @@ def test_changed_images_or_splits_make_another_run_and_copied_ones_do_not(tmp_pa
     assert of("b") != before
 
 
-def test_remaining_jobs_count_a_shared_run_once_and_respect_the_machine_alone():
-    plain, alone = (make_config("tracking=none", f"alone={flag}") for flag in ("false", "true"))
+def test_remaining_jobs_count_a_shared_run_once_and_respect_exclusive_ones():
+    plain, exclusive = (make_config("tracking=none", f"exclusive={flag}") for flag in ("false", "true"))
     assert len(remaining([plain, plain])) == 1
-    assert len(remaining([alone, plain])) == 1  # the run that had the machine to itself serves both
-    assert len(remaining([plain, alone])) == 2
+    assert len(remaining([exclusive, plain])) == 1  # the run that had the machine to itself serves both
+    assert len(remaining([plain, exclusive])) == 2
 
 
 # the grid as configured
