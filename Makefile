@@ -54,10 +54,11 @@ test: $(READY) ## the tests, in two processes
 test-faults: $(READY) ## hurt real runs in every way we know and count what survives (20 minutes)
 	@$(BIN)/python -m pytest -m "faults or not faults" tests/faults $(ARGS)
 
-check: $(READY) ## lint, formatting and types
+check: $(READY) ## lint, formatting, types, and which way imports run
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(READY) ## format the code
 	@$(BIN)/ruff check --fix --quiet .

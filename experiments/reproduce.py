@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sbp.config.paths import output_root
 from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
-from sbp.sweep.progress import board
+from sbp.sweep.progress import sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.train import start
 from sbp.utils.progress import clock
@@ -75,7 +75,7 @@ def reproduce(sections: Sequence[str], scale: str, seeds: str, extra: Sequence[s
     left = remaining(wanted)
     print(f"{len(wanted)} jobs in {len(ordered)} sections, {len(left)} runs to train", flush=True)
     started, failed = time.monotonic(), []
-    with board(len(left)):
+    with sweep_progress(len(left)):
         for section, command in commands.items():
             failed += [f"{section}: {line}" for line in start([*command, *quiet()])]
     print(f"grid done in {clock(time.monotonic() - started)}", flush=True)

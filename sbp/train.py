@@ -25,9 +25,10 @@ from sbp.config.renamed import without_plus
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
-from sbp.sweep.progress import FOLDER_VARIABLE, BoardReporter, board
+from sbp.sweep.progress import JobProgress, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.utils import signals
+from sbp.utils.progress import IN_SWEEP, Progress, RunProgress
 
 TRACEBACK = "traceback.txt"
 
@@ -37,13 +38,11 @@ register_schemas()
 register_resolvers()
 
 
-def reporter(config: Config):
-    """Where the run shows its progress: on the sweep's board if there is one, else on the terminal."""
-    from sbp.utils.progress import Reporter
-
-    folder = os.environ.get(FOLDER_VARIABLE)
+def progress_of(config: Config) -> Progress:
+    """What shows the run's progress: the sweep's bar if there is one, else one of its own."""
+    folder = os.environ.get(IN_SWEEP)
     name = f"{config.label or config.selection.name} seed {config.seed}"
-    return BoardReporter(folder, name) if folder else Reporter()
+    return JobProgress(folder, name) if folder else RunProgress()
 
 
 def group_choices() -> dict[str, str]:
@@ -75,7 +74,7 @@ def job(cfg: DictConfig) -> float:
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     if in_worker():
         stop_with_the_sweep()
-    if FOLDER_VARIABLE in os.environ:
+    if IN_SWEEP in os.environ:
         log_to_file_only()
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -86,7 +85,7 @@ def job(cfg: DictConfig) -> float:
         from sbp.run.execute import run
 
         config = validated(cfg)
-        return run(config, group_choices(), sweep_tags(), reporter(config)).get("val/map", math.nan)
+        return run(config, group_choices(), sweep_tags(), progress_of(config)).get("val/map", math.nan)
     except (UserError, TrainingDiverged) as error:
         log.error("%s", error)
         if not in_sweep():
@@ -118,7 +117,7 @@ def leave_failure(folder: Path, reason: str) -> None:
 
 
 def log_to_file_only() -> None:
-    """Leave the terminal to the board's bar; warnings still show, and each job's own log has everything."""
+    """Leave the terminal to the sweep's bar; warnings still show, and each job's own log has everything."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.WARNING)
@@ -154,7 +153,7 @@ def _main() -> None:
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
         sys.exit(2)
-    with board(jobs if jobs > 1 else 0):
+    with sweep_progress(jobs if jobs > 1 else 0):
         failed = start(sys.argv[1:])
     if failed:
         print(f"sbp: {len(failed)} of {len(plan.jobs)} jobs failed", *failed, sep="\n  ", file=sys.stderr)

@@ -13,7 +13,7 @@ from sbp.errors import UserError
 from sbp.report.markdown import replace_between
 from sbp.report.page import Estimate
 from sbp.report.results import result_row, write_rows
-from sbp.sweep.progress import board
+from sbp.sweep.progress import sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
@@ -35,7 +35,7 @@ def main() -> None:
     except UserError as error:
         print(f"leakage: {error}", file=sys.stderr)
         sys.exit(2)
-    with board(len(remaining([job.config for job in plan.jobs]))):
+    with sweep_progress(len(remaining([job.config for job in plan.jobs]))):
         failed = start([*command, *options.overrides, *quiet()])
     record(read_runs(open_store(None, output_root()), "sbp", "tags.`section.leakage` LIKE '%'"))
     if failed:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import logging
-import time
 from pathlib import Path
 
 from sbp import config as c
@@ -12,8 +10,7 @@ from sbp.data.dataset import DataSet, open_data
 from sbp.data.disk.source import ListedSource, Reading, Splitting
 from sbp.data.source import Source
 from sbp.errors import UserError
-
-log = logging.getLogger("sbp")
+from sbp.utils.progress import CountProgress
 
 
 def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
@@ -93,19 +90,6 @@ _contents: dict[str, str] = {}
 
 def open_cached(config: c.Config) -> DataSet:
     """The config's data set, decoded into the cache first if it is not there yet."""
-    reporter = CacheReporter(config.data.name)
+    progress = CountProgress(f"preparing {config.data.name}")
     cache = getattr(config.data, "cache", "disk")
-    return open_data(build_source(config.data, config.output_root), cache_root(config), reporter, cache)
-
-
-class CacheReporter:
-    """Says, now and then, how far the cache is."""
-
-    def __init__(self, name: str, interval_s: float = 5.0):
-        self.name, self.interval_s, self.last = name, interval_s, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.last > self.interval_s:
-            self.last = now
-            log.info("preparing %s: %d of %d images", self.name, done, total)
+    return open_data(build_source(config.data, config.output_root), cache_root(config), progress, cache)

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from sbp.data.source import SPLITS, Sample, Source
 from sbp.errors import UserError
 from sbp.plots.contact_sheet import contact_sheet
 from sbp.plots.style import save_png
+from sbp.utils.progress import CountProgress
 
 CELL = 128
 """Pixels of an image on a sheet."""
@@ -106,7 +106,7 @@ def check(config: Config, out: Path, alike: float | None = None) -> int:
     source = build_source(replace(config.data, on_bad="skip"), config.output_root)  # type: ignore[call-arg]
     assert isinstance(source, ListedSource)
     items, splits, reading = source.listing.items, source.splits_of, source.reading
-    facts = read_all(items, source.defects, reading.channels, reading.white_level, _progress)
+    facts = read_all(items, source.defects, reading.channels, reading.white_level, CountProgress("reading"))
     known = [k for k, fact in enumerate(facts) if fact.texture is not None]
     near, threshold = near_pairs([t for f in facts if (t := f.texture) is not None], threshold=alike)
     near = [replace(pair, i=known[pair.i], j=known[pair.j]) for pair in near]
@@ -130,11 +130,6 @@ def verdict(errors: int, warnings: int) -> str:
     if errors:
         return f"ERROR: training on this would be wrong, see {errors} error{'s' * (errors > 1)} above"
     return f"GOOD: fit to train on, {warnings} to look at" if warnings else "GOOD: fit to train on"
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\rreading {done} of {total} images", end="\n" if done == total else "", file=sys.stderr)
 
 
 def counts_table(source: ListedSource, facts: Sequence[ImageFacts]) -> str:

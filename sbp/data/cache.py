@@ -24,7 +24,7 @@ def missing_disk_space(source: Source, folder: Path) -> str:
     """A message if the disk of `folder` has too little space for all samples, else empty. Decodes one."""
     sample = _first_sample(source)
     needed = sum(array.nbytes for array in _arrays(sample).values()) * sum(source.lengths().values())
-    begun = sum(file.stat().st_blocks * 512 for file in _partial(folder).glob("*.npy"))
+    begun = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in _partial(folder).glob("*.npy"))
     free = shutil.disk_usage(folder.parent).free + begun
     if needed <= free:
         return ""

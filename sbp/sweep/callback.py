@@ -35,7 +35,7 @@ class SweepParent(Callback):
         tracking = config.tracking
         if tracking.name == "none":
             return
-        from sbp.tracking.store import artifact_location, experiment_id, open_store, unreachable_is_said
+        from sbp.tracking.store import artifact_location, experiment_id, open_store, unreachable_as_warning
         from sbp.tracking.sweeps import open_parent
 
         self.client = open_store(tracking.uri, config.output_root)
@@ -47,7 +47,7 @@ class SweepParent(Callback):
             "results.version": RESULTS_VERSION,
         }
         location = artifact_location(config.output_root) if tracking.uri is None else None
-        with unreachable_is_said("the sweep's runs will not be nested under a parent"):
+        with unreachable_as_warning("the sweep's runs will not be nested under a parent"):
             experiment = experiment_id(self.client, tracking.experiment, location)
             self.parent = open_parent(self.client, experiment, name, key, tags)
         if self.parent is None:
@@ -62,20 +62,20 @@ class SweepParent(Callback):
         if self.parent is None:
             return
         from sbp.sweep.summary import log_summary
-        from sbp.tracking.store import unreachable_is_said
+        from sbp.tracking.store import unreachable_as_warning
 
         try:
-            with unreachable_is_said("the sweep's table is missing there"):
+            with unreachable_as_warning("the sweep's table is missing there"):
                 log_summary(self.client, self.experiment, self.parent, Path(str(config.hydra.sweep.dir)))
         finally:
             self._close("FAILED" if failed_jobs else "FINISHED")
 
     def _close(self, status: str) -> None:
         if self.parent is not None and os.getpid() == self.owner:  # not in a forked or pickled copy
-            from sbp.tracking.store import unreachable_is_said
+            from sbp.tracking.store import unreachable_as_warning
 
             parent, self.parent = self.parent, None
-            with unreachable_is_said("the sweep stays open there"):
+            with unreachable_as_warning("the sweep stays open there"):
                 self.client.set_terminated(parent, status)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Jobs in processes of their own: how they end when the sweep does."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,8 @@ SWEEP_VARIABLE = "SBP_SWEEP_PID"
 GRACE_S = 20.0
 """What a worker has to close its run after SIGTERM."""
 _watching = False
+
+log = logging.getLogger("sbp")
 
 
 def in_worker() -> bool:
@@ -24,11 +27,15 @@ def announce_sweep() -> None:
 
 def stop_with_the_sweep(interval_s: float = 1.0) -> None:
     """Terminate this worker when the process that started it is gone, even if that was killed outright, and
-    even if it was gone before this worker came to its first job."""
+    even if it was gone before this worker came to its first job. Needs POSIX, where a process whose parent
+    is gone gets another one; elsewhere a line says that the worker would go on."""
     global _watching
     if _watching:
         return
     _watching = True
+    if os.name != "posix":
+        log.info("this system does not tell workers that their sweep was killed: they would finish their job")
+        return
     parent = int(os.environ.get(SWEEP_VARIABLE) or os.getppid())
 
     def watch() -> None:

@@ -1,11 +1,10 @@
-"""The bar over all jobs of a sweep or grid, which may run in other processes.
+"""The progress of a sweep or grid, whose jobs may run in other processes.
 
-Each job keeps a small file in the board's folder up to date; the process that started them draws.
+Each job keeps a small file in the sweep's folder up to date; the process that started them draws.
 """
 
 import contextlib
 import json
-import logging
 import os
 import shutil
 import sys
@@ -13,22 +12,26 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sbp.utils.progress import Progress, clock
+from sbp.errors import UserError
+from sbp.utils.files import file_lock, is_held, write_atomically
+from sbp.utils.progress import IN_SWEEP, Progress, ProgressLine, on_terminal
 
-FOLDER_VARIABLE = "SBP_BOARD"
-log = logging.getLogger("sbp")
 
-
-class BoardReporter(Progress):
-    """Tells the board how far this job is; `folder` is the board's."""
+class JobProgress(Progress):
+    """Tells the sweep how far this job is. folder: the sweep's. A lock beside the job's file says that its
+    process lives."""
 
     def __init__(self, folder: str | Path, name: str, interval_s: float = 0.5):
         self.path = Path(folder) / f"{uuid.uuid4().hex}.json"
         self.name, self.interval_s, self.written, self.used = name, interval_s, float("-inf"), 0.0
+        self.alive = contextlib.ExitStack()
+        with contextlib.suppress(OSError):
+            self.alive.enter_context(file_lock(self.path.with_suffix(".lock")))
         self._write("running")
 
     def advance(self, images: float, used: float | None = None) -> None:
@@ -38,15 +41,13 @@ class BoardReporter(Progress):
 
     def close(self) -> None:
         self._write("done")
+        self.alive.close()
 
     def _write(self, state: str) -> None:
         self.written = time.monotonic()
-        temporary = self.path.with_suffix(".tmp")
-        with contextlib.suppress(OSError):  # the board is gone: nobody looks any more
-            temporary.write_text(
-                json.dumps({"name": self.name, "used": self.used, "state": state, "pid": os.getpid()})
-            )
-            os.replace(temporary, self.path)
+        entry = {"name": self.name, "used": self.used, "state": state}
+        with contextlib.suppress(OSError, UserError):  # the sweep is gone: nobody looks any more
+            write_atomically(self.path, json.dumps(entry), durable=False)
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,13 @@ class State:
     done: int
     running: list[tuple[str, float]]
 
-    @property
-    def jobs(self) -> float:
-        """Jobs done, those under way by their share."""
-        return self.done + sum(used for _, used in self.running)
+    def share(self, total: int) -> float:
+        """Jobs done of `total`, those under way by their share."""
+        return min(1.0, (self.done + sum(used for _, used in self.running)) / total)
+
+    def activity(self) -> str:
+        """What is running."""
+        return "running: " + (", ".join(f"{name} {used:.0%}" for name, used in self.running) or "none")
 
 
 def read_state(folder: Path) -> State:
@@ -70,69 +74,42 @@ def read_state(folder: Path) -> State:
             entry = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
-        if entry["state"] == "done" or not _alive(entry["pid"]):
+        if entry["state"] == "done" or not is_held(folder, f"{path.stem}.lock"):
             done += 1
         else:
             running.append((entry["name"], float(entry["used"])))
     return State(done, running)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def line(state: State, total: int, elapsed_s: float, width: int = 24) -> str:
-    """The bar as text: share, jobs done of all, time left, what is running."""
-    share = min(state.jobs / total, 1.0) if total else 1.0
-    filled = round(width * share)
-    left = elapsed_s * (1 - share) / share if share > 0 else float("nan")
-    running = ", ".join(f"{name} {used:.0%}" for name, used in state.running) or "none"
-    bar = "█" * filled + "░" * (width - filled)
-    return f"{bar} {state.done}/{total} jobs, {clock(left)} left | running: {running}"
-
-
 @contextlib.contextmanager
-def board(total: int, interval_s: float = 30.0) -> Iterator[None]:
-    """Draw the bar of `total` jobs while the block runs; a line every `interval_s` where no one looks.
+def sweep_progress(total: int, interval_s: float = 30.0) -> Iterator[None]:
+    """Show the progress of `total` jobs while the block runs: a bar, or a line every `interval_s` seconds.
 
-    Jobs find the board through an environment variable, so it must be open before they are started. Inside
-    another board nothing new is drawn: the outer one covers the whole grid.
+    Jobs find the folder through an environment variable, so this must be entered before they are started.
+    Inside another sweep's progress nothing new is shown: the outer one covers the whole grid.
     """
-    if FOLDER_VARIABLE in os.environ or total == 0:
+    if IN_SWEEP in os.environ or total == 0:
         yield
         return
-    folder = tempfile.mkdtemp(prefix="sbp-board-")
-    os.environ[FOLDER_VARIABLE] = folder
+    folder = tempfile.mkdtemp(prefix="sbp-progress-")
+    os.environ[IN_SWEEP] = folder
     stop = threading.Event()
-    drawer = threading.Thread(target=_draw, args=(Path(folder), total, stop, interval_s), daemon=True)
+    drawer = threading.Thread(target=_show, args=(Path(folder), total, stop.wait, interval_s), daemon=True)
     drawer.start()
     try:
         yield
     finally:
         stop.set()
         drawer.join(timeout=5)
-        os.environ.pop(FOLDER_VARIABLE, None)
+        os.environ.pop(IN_SWEEP, None)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _draw(folder: Path, total: int, stop: threading.Event, interval_s: float) -> None:
-    started, shown = time.monotonic(), ""
-    interactive = sys.stderr.isatty()
-    while not stop.wait(0.5 if interactive else interval_s):
-        text = line(read_state(folder), total, time.monotonic() - started)
-        if interactive:
-            columns = shutil.get_terminal_size().columns
-            sys.stderr.write("\r\033[K" + text[: columns - 1])
-            sys.stderr.flush()
-        elif text != shown:
-            print(text, file=sys.stderr, flush=True)
-        shown = text
-    if interactive and shown:
-        sys.stderr.write("\r\033[K")
-        sys.stderr.flush()
+def _show(folder: Path, total: int, wait: Callable[[float], bool], interval_s: float) -> None:
+    write = partial(print, file=sys.stderr, flush=True)
+    line = ProgressLine(interval_s, write, keep=False, terminal=on_terminal())
+    line.shown_at = line.now()
+    while not wait(0.5):
+        state = read_state(folder)
+        line.show(state.share(total), f"{state.done}/{total} jobs", state.activity())
+    line.close()

@@ -9,7 +9,7 @@ from sbp.run.fingerprint import fingerprint
 def remaining(configs: Iterable[Config]) -> list[Config]:
     """The configs whose runs have not finished yet, each run once however often it is wanted.
 
-    Jobs run in the given order: a run that had the machine alone serves later ones that need not, but not
+    Jobs run in the given order: a run that had the machine to itself serves later ones that need not, but not
     the other way round. Without tracking nothing is known, and everything remains.
     """
     left: dict[str, Config] = {}
@@ -26,10 +26,10 @@ def remaining(configs: Iterable[Config]) -> list[Config]:
 def _finished(config: Config, identity: str) -> bool:
     if config.tracking.name == "none":
         return False
-    from sbp.tracking.store import open_store, unreachable_is_said
+    from sbp.tracking.store import open_store, unreachable_as_warning
     from sbp.tracking.sweeps import find_finished
 
     client = open_store(config.tracking.uri, config.output_root)
-    with unreachable_is_said("runs that finished before are trained again"):
+    with unreachable_as_warning("runs that finished before are trained again"):
         return find_finished(client, config.tracking.experiment, identity, config.exclusive) is not None
     return False

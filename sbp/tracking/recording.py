@@ -20,7 +20,7 @@ from sbp.tracking.store import (
     masked,
     open_store,
     ui_link,
-    unreachable_is_said,
+    unreachable_as_warning,
 )
 from sbp.tracking.sweeps import PARENT, find_finished, join_sweep
 from sbp.tracking.tracker import NullTracker, Tracker
@@ -63,7 +63,7 @@ def tracked_run(
         return
     location = artifact_location(config.output_root) if config.tracking.uri is None else None
     client = experiment = None
-    with unreachable_is_said("training goes on"):
+    with unreachable_as_warning("training goes on"):
         client = open_store(config.tracking.uri, config.output_root)
         experiment = experiment_id(client, config.tracking.experiment, location)
     folder = Path(config.run_dir)
@@ -152,7 +152,7 @@ def take_over_finished(config: Config, choices: Mapping[str, str], fingerprint: 
     if config.tracking.name == "none":
         return None
     client, run = open_store(config.tracking.uri, config.output_root), None
-    with unreachable_is_said("it is not known whether this run has finished before"):
+    with unreachable_as_warning("it is not known whether this run has finished before"):
         run = find_finished(client, config.tracking.experiment, fingerprint, config.exclusive)
         if run is not None:
             join_sweep(client, run, config.tracking.parent, _membership(config, choices))

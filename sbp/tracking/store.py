@@ -91,7 +91,7 @@ def _create_tables(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def unreachable_is_said(consequence: str) -> Iterator[None]:
+def unreachable_as_warning(consequence: str) -> Iterator[None]:
     """Turn an error of the store into a warning: nothing about it is worth losing a run for."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

@@ -23,16 +23,16 @@ def open_parent(client: "MlflowClient", experiment: str, name: str, key: str, ta
 
 
 def find_finished(
-    client: "MlflowClient", experiment: str, fingerprint: str, alone: bool
+    client: "MlflowClient", experiment: str, fingerprint: str, exclusive: bool
 ) -> RecordedRun | None:
-    """The newest finished run with this fingerprint; with `alone`, one that had the machine to itself.
+    """The newest finished run with this fingerprint; with `exclusive`, one that had the machine to itself.
 
     experiment: its name.
     """
     condition = f"tags.fingerprint = '{fingerprint}' AND attributes.status = 'FINISHED'"
-    if alone:
-        condition += " AND tags.exclusive = 'true'"
     runs = read_runs(client, experiment, condition)
+    if exclusive:  # the tag was called `alone` in runs recorded before
+        runs = [run for run in runs if "true" in (run.tags.get("exclusive"), run.tags.get("alone"))]
     return runs[-1] if runs else None
 
 

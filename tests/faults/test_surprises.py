@@ -1,18 +1,15 @@
 """Dead workers, images that break, losses that explode, clocks that jump."""
 
-import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sbp.utils.files import is_held, sole_writer
 from tests.conftest import ROOT
 from tests.faults.harness import (
     SMALL,
@@ -56,24 +53,6 @@ def test_a_loader_process_that_is_killed(server, undisturbed, tmp_path, fault):
     assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
     assert_complete(tmp_path, undisturbed)
     tally.survived()
-
-
-def test_a_loader_process_that_outlives_its_run_does_not_hold_the_folder(tmp_path):
-    """It is a copy of the run's process, with all that is open there, and ends some seconds after it."""
-    ready, outlived = multiprocessing.get_context("fork").Pipe()
-    with sole_writer(tmp_path):
-        pid = os.fork()
-        if pid == 0:
-            ready.send("up")
-            time.sleep(60)
-            os._exit(0)
-        assert outlived.recv() == "up"
-        assert is_held(tmp_path)  # by the run itself
-    try:
-        assert not is_held(tmp_path)
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 def test_the_number_of_loader_processes_changes_nothing(server, undisturbed, tmp_path):

@@ -1,6 +1,5 @@
-"""Sweeps of experiments: parent and child runs, nothing repeated, nothing lost, the bar over all jobs."""
+"""Sweeps of experiments: parent and child runs, nothing repeated, nothing lost, their progress."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,10 +15,11 @@ from sbp.build import data as build_data
 from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
 from sbp.run.fingerprint import fingerprint
-from sbp.sweep.progress import FOLDER_VARIABLE, BoardReporter, State, board, line, read_state
+from sbp.sweep.progress import JobProgress, State, _show, read_state, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.tracking.runs import read_runs
 from sbp.tracking.store import open_store
+from sbp.utils.progress import IN_SWEEP
 from tests.conftest import ROOT, make_config, sbp
 
 SECTIONS = sorted(
@@ -186,7 +186,7 @@ def test_names_folders_and_threads_do_not_make_another_run():
         "section=x",
         "+tags.a=b",
         "trainer.threads=2",
-        "alone=true",
+        "exclusive=true",
         "tracking.gallery_images=0",
         "output_root=elsewhere",
     ):
@@ -228,11 +228,11 @@ def test_changed_images_or_splits_make_another_run_and_copied_ones_do_not(tmp_pa
     assert of("b") != before
 
 
-def test_remaining_jobs_count_a_shared_run_once_and_respect_the_machine_alone():
-    plain, alone = (make_config("tracking=none", f"alone={flag}") for flag in ("false", "true"))
+def test_remaining_jobs_count_a_shared_run_once_and_respect_exclusive_ones():
+    plain, exclusive = (make_config("tracking=none", f"exclusive={flag}") for flag in ("false", "true"))
     assert len(remaining([plain, plain])) == 1
-    assert len(remaining([alone, plain])) == 1  # the run that had the machine to itself serves both
-    assert len(remaining([plain, alone])) == 2
+    assert len(remaining([exclusive, plain])) == 1  # the run that had the machine to itself serves both
+    assert len(remaining([plain, exclusive])) == 2
 
 
 # the grid as configured
@@ -281,37 +281,63 @@ def test_a_wrong_arm_is_one_line_before_anything_starts():
         check_overrides(["-m", "experiment=two_defects", "arm=baseline,focus_al"])
 
 
-# the bar
+# their progress
 
 
-def test_the_board_counts_jobs_and_names_what_runs(tmp_path):
-    first, second = BoardReporter(tmp_path, "first", 0), BoardReporter(tmp_path, "second", 0)
+def test_a_sweep_counts_its_jobs_and_names_what_runs(tmp_path):
+    first, second = JobProgress(tmp_path, "first", 0), JobProgress(tmp_path, "second", 0)
     first.advance(8, 0.5)
     second.close()
     state = read_state(tmp_path)
     assert state == State(1, [("first", 0.5)])
-    text = line(state, 3, elapsed_s=30)
-    assert "1/3 jobs" in text
-    assert "first 50%" in text
-    assert "0:30 left" in text  # half of the work took 30 s
+    assert state.share(3) == 0.5
+    assert state.activity() == "running: first 50%"
 
 
 def test_a_job_whose_process_is_gone_counts_as_ended(tmp_path):
-    gone = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    code = (
+        "import sys\n"
+        "from sbp.sweep.progress import JobProgress\n"
+        "job = JobProgress(sys.argv[1], 'lost', 0)\n"
+        "job.advance(8, 0.3)\n"
+        "sys.stdout.write('up\\n'); sys.stdout.flush(); sys.stdin.read()\n"
     )
-    entry = {"name": "lost", "used": 0.3, "state": "running", "pid": int(gone.stdout)}
-    (tmp_path / "lost.json").write_text(json.dumps(entry))
+    job = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    )
+    assert job.stdout.readline() == "up\n"
+    assert read_state(tmp_path) == State(0, [("lost", 0.3)])
+    job.kill()
+    job.wait()
     assert read_state(tmp_path) == State(1, [])
 
 
-def test_a_board_inside_another_draws_nothing_of_its_own():
-    with board(2, interval_s=60):
-        outer = os.environ[FOLDER_VARIABLE]
-        with board(5):
-            assert os.environ[FOLDER_VARIABLE] == outer
-        assert os.environ[FOLDER_VARIABLE] == outer
-    assert FOLDER_VARIABLE not in os.environ
+def test_a_sweep_writes_a_line_now_and_then(tmp_path, capsys):
+    job = JobProgress(tmp_path, "first", 0)
+    waits = iter([False] * 8 + [True])
+
+    def wait(seconds: float) -> bool:
+        job.advance(8, job.used + 0.1)
+        return next(waits)
+
+    _show(tmp_path, 2, wait, interval_s=0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == " 10 % | 0/2 jobs | running: first 20%"
+    assert lines[-1].startswith(" 40 % | 0/2 jobs | ")
+    assert lines[-1].endswith(" | running: first 80%")
+
+
+def test_a_sweep_inside_another_shows_nothing_of_its_own():
+    with sweep_progress(2, interval_s=60):
+        outer = os.environ[IN_SWEEP]
+        with sweep_progress(5):
+            assert os.environ[IN_SWEEP] == outer
+        assert os.environ[IN_SWEEP] == outer
+    assert IN_SWEEP not in os.environ
     assert not Path(outer).exists()
 
 
