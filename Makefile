@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## train the baseline and focus at equal compute, and compare them (under 5 minutes)
 	@$(BIN)/python -m experiments.demo.run
 
-reproduce: $(READY) ## the blog's whole grid and its report (SCALE=smoke|cpu|gpu SEEDS=0,1,2); goes on where it stopped
+reproduce: $(READY) ## the blog's whole grid and its report (SCALE=smoke|cpu|gpu SEEDS=0,1,2); resumes where it stopped
 	@$(BIN)/python -m experiments.reproduce --scale $(SCALE) --seeds $(SEEDS) $(ARGS)
 
 reproduce-%: $(READY) ## one section: reproduce-two_defects, reproduce-efficiency ... (experiments/)

@@ -37,7 +37,8 @@ def imported(*folders: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(str(node.module).split(".")[0])
-    return found - sys.stdlib_module_names - {path.name for path in ROOT.iterdir()}
+    own = {path.name for folder in (ROOT, ROOT / "experiments" / "examples") for path in folder.iterdir()}
+    return found - sys.stdlib_module_names - own
 
 
 @pytest.mark.parametrize(

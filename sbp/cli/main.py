@@ -50,36 +50,32 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Entry point of the console script; exits with 2 after one line for a mistake that a user can mend."""
-    if len(sys.argv) > 1 and sys.argv[1] == "train":
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command == "train":
         from sbp.train import main as train
 
         sys.argv = ["sbp train", *sys.argv[2:]]
         train()
         return
-    if len(sys.argv) > 1 and sys.argv[1] == "data":
-        _data(sys.argv[2:])
-        return
-    arguments = _parser().parse_args()
-    commands = {"predict": _predict, "evaluate": _evaluate, "report": _report, "sync": _sync, "ui": _ui}
     try:
+        if command == "data":
+            sys.exit(_data(sys.argv[2:]))
+        arguments = _parser().parse_args()
+        commands = {"predict": _predict, "evaluate": _evaluate, "report": _report, "sync": _sync, "ui": _ui}
         commands[arguments.command](arguments)
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def _data(arguments: list[str]) -> None:
+def _data(arguments: list[str]) -> int:
     from sbp.cli.data import main as data_main
     from sbp.config import register_schemas
     from sbp.config.paths import register_resolvers
 
     register_schemas()
     register_resolvers()
-    try:
-        sys.exit(data_main(arguments))
-    except UserError as error:
-        print(f"sbp: {error}", file=sys.stderr)
-        sys.exit(2)
+    return data_main(arguments)
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -121,10 +117,10 @@ def _sync(arguments: argparse.Namespace) -> None:
     from sbp.config.paths import output_root
     from sbp.tracking.sync import sync
 
-    sent = 0
+    sent = False
     for line in sync(output_root(), arguments.folder, arguments.uri):
         print(line)
-        sent += 1
+        sent = True
     if not sent:
         print("everything is in MLflow")
 

@@ -1,8 +1,8 @@
-"""One MLflow run, fed with the entries of a journal; sending an entry twice changes nothing."""
+"""One MLflow run, fed with the entries of an outbox; sending an entry twice changes nothing."""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ class MlflowRun:
     @property
     def _id(self) -> str:
         if self.run_id is None:
-            raise ValueError(f"{self.folder}: the journal does not begin with its run")
+            raise ValueError(f"{self.folder}: the outbox does not begin with its run")
         return self.run_id
 
     def _begin(self, run: dict[str, Any], in_doubt: bool) -> None:
@@ -65,24 +65,22 @@ class MlflowRun:
     def _params(self, content: dict[str, Any]) -> None:
         from mlflow.entities import Param
 
-        entries = [Param(key, value) for key, value in content["values"].items()]
-        for start in range(0, len(entries), 100):
-            self.client.log_batch(self._id, params=entries[start : start + 100])
+        for params in _batches([Param(key, value) for key, value in content["values"].items()]):
+            self.client.log_batch(self._id, params=params)
 
     def _metrics(self, content: dict[str, Any]) -> None:
         from mlflow.entities import Metric
 
         time, step = content["time"], content["step"]
-        entries = [Metric(key, value, time, step) for key, value in content["values"].items()]
-        for start in range(0, len(entries), 1000):
-            self.client.log_batch(self._id, metrics=entries[start : start + 1000])
+        metrics = [Metric(key, value, time, step) for key, value in content["values"].items()]
+        for batch in _batches(metrics, 1000):
+            self.client.log_batch(self._id, metrics=batch)
 
     def _tags(self, content: dict[str, Any]) -> None:
         from mlflow.entities import RunTag
 
-        tags = [RunTag(key, value) for key, value in content["values"].items()]
-        for start in range(0, len(tags), 100):
-            self.client.log_batch(self._id, tags=tags[start : start + 100])
+        for tags in _batches([RunTag(key, value) for key, value in content["values"].items()]):
+            self.client.log_batch(self._id, tags=tags)
 
     def _data(self, content: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -147,3 +145,9 @@ class MlflowRun:
             self.client.update_run(self._id, status="RUNNING")
         else:
             self.client.set_terminated(self._id, content["status"], content["time"])
+
+
+def _batches(entries: list[Any], size: int = 100) -> Iterator[list[Any]]:
+    """As many as MLflow takes at once."""
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]

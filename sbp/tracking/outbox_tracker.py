@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from sbp.tracking.outbox import Outbox
+from sbp.tracking.tracker import Tracker
 from sbp.utils.files import disk_full_as_user_error
 
 PARAM_CHARACTERS = 6000
@@ -21,7 +22,7 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-class OutboxTracker:
+class OutboxTracker(Tracker):
     """Writes entries, to be sent by somebody else; see Tracker."""
 
     def __init__(self, outbox: Outbox):
@@ -35,7 +36,7 @@ class OutboxTracker:
         return self.outbox.last_step
 
     def commit(self) -> None:
-        """What was said so far is final, and on its way."""
+        """What was logged so far is final, and on its way."""
         self.outbox.commit()
         self.on_commit(self.outbox.committed)
 

@@ -13,7 +13,7 @@ from sbp.tracking.outbox import Outbox
 from sbp.tracking.outbox_tracker import OutboxTracker
 from sbp.tracking.provenance import provenance
 from sbp.tracking.runs import RecordedRun, is_deleted
-from sbp.tracking.sender import Courier, Delivery
+from sbp.tracking.sender import Delivery, OutboxSender
 from sbp.tracking.store import (
     artifact_location,
     experiment_id,
@@ -23,7 +23,7 @@ from sbp.tracking.store import (
     unreachable_as_warning,
 )
 from sbp.tracking.sweeps import PARENT, find_finished, join_sweep
-from sbp.tracking.tracker import NullTracker, Tracker
+from sbp.tracking.tracker import Tracker
 from sbp.utils.signals import defer_signals
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def tracked_run(
     and from there to MLflow beside the training.
     """
     if config.tracking.name == "none":
-        yield NullTracker()
+        yield Tracker()
         return
     location = artifact_location(config.output_root) if config.tracking.uri is None else None
     client = experiment = None
@@ -79,8 +79,8 @@ def tracked_run(
         tracker.set_tags(_nesting(config) | _membership(config, choices))
     else:
         _begin(tracker, config, choices, data, tags, location)
-    courier = Courier(delivery, config.tracking.patience_s)
-    tracker.on_commit = courier.deliver
+    sender = OutboxSender(delivery, config.tracking.patience_s)
+    tracker.on_commit = sender.deliver
     status = "FAILED"
     try:
         yield tracker
@@ -90,7 +90,7 @@ def tracked_run(
         raise
     finally:
         _end(tracker, status)
-        if courier.close() and experiment and location and status == "FINISHED":
+        if sender.close() and experiment and location and status == "FINISHED":
             log.info("recorded in MLflow; compare runs with: make ui, then %s", ui_link(experiment))
 
 
@@ -121,20 +121,20 @@ def _nesting(config: Config) -> dict[str, str]:
 
 
 def finish_recording(config: Config) -> bool:
-    """Whether the run in config.run_dir had said all it had to say when it was cut off; then the rest of it
-    is sent."""
+    """Whether the run in config.run_dir had finished when it was cut off while sending; the rest is then
+    sent."""
     outbox = Outbox(Path(config.run_dir))
     if outbox.status != "FINISHED":
         return False
     client = open_store(config.tracking.uri, config.output_root)
-    courier = Courier(Delivery(Path(config.run_dir), lambda: client), config.tracking.patience_s)
-    courier.deliver(outbox.committed)
-    courier.close()
+    sender = OutboxSender(Delivery(Path(config.run_dir), lambda: client), config.tracking.patience_s)
+    sender.deliver(outbox.committed)
+    sender.close()
     return True
 
 
 def _end(tracker: OutboxTracker, status: str) -> None:
-    """Close the outbox; what a broken-off epoch has said so far is taken back."""
+    """Close the outbox; what an interrupted epoch has logged so far is taken back."""
     try:
         with defer_signals():
             if status != "FINISHED":
@@ -148,7 +148,7 @@ def _end(tracker: OutboxTracker, status: str) -> None:
 
 def take_over_finished(config: Config, choices: Mapping[str, str], fingerprint: str) -> RecordedRun | None:
     """The finished run with this fingerprint, now also counted in the config's section and sweep; None if
-    there is none. A run that wants the machine alone only takes one that had it alone."""
+    there is none. An exclusive run only takes an exclusive one."""
     if config.tracking.name == "none":
         return None
     client, run = open_store(config.tracking.uri, config.output_root), None

@@ -1,4 +1,4 @@
-"""Brings a run's journal to MLflow beside the training, which never waits for it."""
+"""Sends a run's outbox to MLflow beside the training, which never waits for it."""
 
 import json
 import logging
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 STATE = "tracking.state.json"
 SENDING = ".sending"
-"""Lock of a run's folder while its journal is sent."""
+"""Lock of a run's folder while its outbox is sent."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 
 log = logging.getLogger("sbp")
 
 
 class Delivery:
-    """How far a journal has been sent, kept in a file beside it: each entry arrives once, however often the
+    """How far an outbox has been sent, kept in a file beside it: each entry arrives once, however often the
     sending was cut off, and whoever sends. open_client: makes the client when there is something to send."""
 
     def __init__(self, folder: Path, open_client: "Callable[[], MlflowClient]"):
@@ -47,7 +47,7 @@ class Delivery:
 
     def send(self, stop: int, arrived: Callable[[], None] = lambda: None) -> int:
         """Send what is not sent yet, up to position `stop`; arrived() after each entry. Returns how many were
-        sent. Raises what MLflow raises, and FolderHeld while another process sends the same journal; what had
+        sent. Raises what MLflow raises, and FolderHeld while another process sends the same outbox; what had
         arrived by then is noted."""
         with sole_writer(self.folder, SENDING, patience_s=0):
             if self.anew:
@@ -90,7 +90,7 @@ class Delivery:
         self.noted = self.run_id, self.sent
 
 
-class Courier:
+class OutboxSender:
     """Sends committed entries from a thread of its own. An unreachable or failing server costs a warning and
     is tried again; `close` says what could not be sent."""
 
@@ -118,7 +118,7 @@ class Courier:
             self.wake.notify()
         while self.thread.is_alive() and time.monotonic() < self.give_up_at:
             self.thread.join(0.1)
-        # A thread that still hangs on the network ends with the process; the journal has it all.
+        # A thread that still hangs on the network ends with the process; the outbox has it all.
         left = self.delivery.sent < self.committed
         if left:
             log.warning(

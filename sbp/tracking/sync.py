@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | None = None) -> Iterator[str]:
-    """Send the rest of every journal below `folder` (None: the output folder); yields a line per run that had
-    one.
+    """Send the rest of every run's outbox below `folder` (None: the output folder); yields a line per run
+    that had something to send.
 
     Runs that are being written to, and those deleted in MLflow, are left alone. A run whose process is gone
     is closed as KILLED. uri: the server, for runs whose address is not known, as its password is not kept.
-    Raises UserError after the last one: a line for each damaged journal, and for each server that refused or
+    Raises UserError after the last one: a line for each damaged outbox, and for each server that refused or
     needs its password.
     """
     troubles: dict[str, str] = {}  # a server that did not answer is not asked again
@@ -86,7 +86,7 @@ def _client(tags: dict[str, str], uri: str | None, output_root: str | Path) -> "
 
 
 def _close(run: Path) -> Outbox:
-    """Say KILLED for a run that is gone without a word. Raises FolderHeld if it has been resumed by now."""
+    """Record KILLED for a run whose process is gone. Raises FolderHeld if it has been resumed by now."""
     with sole_writer(run):
         outbox = Outbox(run)
         if outbox.status in (None, "RUNNING"):

@@ -15,7 +15,7 @@ from sbp.errors import UserError
 from sbp.tracking.outbox import Outbox
 from sbp.tracking.outbox_tracker import OutboxTracker
 from sbp.tracking.runs import read_runs
-from sbp.tracking.sender import Courier, Delivery
+from sbp.tracking.sender import Delivery, OutboxSender
 from sbp.tracking.store import artifact_location, open_store
 from sbp.tracking.sync import sync
 from sbp.utils.files import FolderHeld, is_held, sole_writer
@@ -151,9 +151,9 @@ def test_a_store_that_hangs_does_not_hold_up_the_run(tmp_path, caplog):
         forever.wait()
 
     started = time.monotonic()
-    courier = Courier(Delivery(tmp_path, hang), patience_s=0.5)
-    courier.deliver(tracker.outbox.committed)
-    assert courier.close() is False
+    sender = OutboxSender(Delivery(tmp_path, hang), patience_s=0.5)
+    sender.deliver(tracker.outbox.committed)
+    assert sender.close() is False
     assert time.monotonic() - started < 5
     assert "send the rest with: sbp sync" in caplog.text
     forever.set()
@@ -177,7 +177,7 @@ def test_a_state_lost_with_the_machine_doubles_nothing(tmp_path, content):
     assert not list(folder.glob("unsent*"))
 
 
-def test_a_courier_that_was_cut_off_goes_on_where_it_was(tmp_path):
+def test_a_sender_that_was_cut_off_resumes_where_it_was(tmp_path):
     output, folder = tmp_path / "out", tmp_path / "run"
     tracker = begun(folder, output)
     fill(tracker, 5)
@@ -192,7 +192,7 @@ def test_a_courier_that_was_cut_off_goes_on_where_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"\x00" * 20, b"[1, 2]", b'{"no": "kind"}'])
-def test_a_damaged_journal_is_named_and_holds_up_no_other(tmp_path, damage):
+def test_a_damaged_outbox_is_named_and_holds_up_no_other(tmp_path, damage):
     for name in "abc":
         fill(begun(tmp_path / name, tmp_path), 1)
     path = tmp_path / "b" / "tracking.jsonl"
@@ -208,7 +208,7 @@ def test_a_damaged_journal_is_named_and_holds_up_no_other(tmp_path, damage):
     assert len(read_runs(open_store(None, tmp_path), "sbp")) == 2
 
 
-def test_a_run_whose_journal_was_moved_away_is_recorded_as_a_new_one(tmp_path):
+def test_a_run_whose_outbox_was_moved_away_is_recorded_as_a_new_one(tmp_path):
     output, folder = tmp_path / "out", tmp_path / "run"
     fill(begun(folder, output), 3)
     client = open_store(None, output)
@@ -289,8 +289,8 @@ def test_a_run_that_is_resumed_while_it_is_synced_is_sent_once(tmp_path, monkeyp
     assert slow.waits.wait(30)
 
     resumed = OutboxTracker(Outbox(tmp_path))  # the sync has said KILLED for it by now
-    courier = Courier(Delivery(tmp_path, lambda: client), patience_s=30)
-    resumed.on_commit = courier.deliver
+    sender = OutboxSender(Delivery(tmp_path, lambda: client), patience_s=30)
+    resumed.on_commit = sender.deliver
     resumed.status("RUNNING")
     resumed.log_image("loss_hist", np.zeros((20, 30, 3), np.uint8), 1)
     resumed.log_metrics({"x": 1.0}, 1)
@@ -299,7 +299,7 @@ def test_a_run_that_is_resumed_while_it_is_synced_is_sent_once(tmp_path, monkeyp
     time.sleep(0.2)
     assert [run.status for run in read_runs(client, "sbp")] == ["RUNNING"]
     slow.go.set()
-    assert courier.close() is True
+    assert sender.close() is True
     syncing.join()
     (run,) = read_runs(client, "sbp")
     assert run.status == "FINISHED"
@@ -350,9 +350,9 @@ def test_runs_that_note_one_data_set_at_the_same_moment_warn_of_nothing(tmp_path
     tracker.log_data("parts", "0123", tmp_path, {"train": 3})
     tracker.commit()
     client = open_store(None, tmp_path)
-    courier = Courier(Delivery(tmp_path, lambda: Raced(client)), patience_s=10)
-    courier.deliver(tracker.outbox.committed)
-    assert courier.close() is True
+    sender = OutboxSender(Delivery(tmp_path, lambda: Raced(client)), patience_s=10)
+    sender.deliver(tracker.outbox.committed)
+    assert sender.close() is True
     assert not caplog.records
     (run,) = client.search_runs([client.get_experiment_by_name("sbp").experiment_id])
     assert [used.dataset.name for used in run.inputs.dataset_inputs] == ["parts"]
