@@ -138,14 +138,14 @@ def _bar(keep: bool) -> Any:
         def show_cursor(self, show: bool = True) -> bool:
             return False
 
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     bar = Progress(
-        BarColumn(BAR_WIDTH),
-        TextColumn("{task.percentage:3.0f} %"),
-        TextColumn(
-            "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
-        ),
+        BarColumn(BAR_WIDTH, table_column=Column(width=BAR_WIDTH)),
+        TextColumn("{task.percentage:3.0f} %", table_column=Column(width=5)),
+        TextColumn("{task.description}", markup=False, table_column=rest),
         console=VisibleCursor(stderr=True),
         auto_refresh=False,
+        expand=True,
         transient=not keep,
         redirect_stdout=False,
         redirect_stderr=False,

@@ -175,6 +175,19 @@ def test_items_are_counted_on_a_terminal(monkeypatch):
     assert "reading: 100 of 100 images" in shown(terminal)[-1]
 
 
+def test_a_narrow_terminal_keeps_the_bar_and_one_line(monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "60")
+    line = ProgressLine(0)
+    line.show(0.5, "epoch 3, loss 0.0537", "running: " + "a long name, " * 20)
+    line.close()
+    (*_, last) = shown(terminal)
+    assert last.startswith("━" * 12 + "╺" + "━" * 11 + "  50 % epoch 3, loss 0.05")
+    assert len(last) == 60
+    assert last.endswith("…")
+    assert terminal.getvalue().count("\n") == 1
+
+
 def test_names_with_brackets_are_shown_as_they_are(monkeypatch):
     terminal = open_terminal(monkeypatch)
     line = ProgressLine(0)
