@@ -1,10 +1,7 @@
 """What a run has spent, and when it ends."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
 
 
 @dataclass(frozen=True)
@@ -68,34 +65,27 @@ class Budget:
         return self.compute is None or compute < self.compute
 
 
-def learning_rate_factor(name: str, progress: float, warmup: float = 0.0, final: float = 0.0) -> float:
-    """Learning rate over its peak at `progress` in [0, 1] of the budget.
-
-    A linear ramp over the first `warmup` share, then constant, linear or cosine down to `final`. It knows
-    the budget, not epochs: an epoch shortened by selection does not disturb the decay.
-    """
-    if progress < warmup:
-        return max(progress / warmup, 0.01)
-    rest = (progress - warmup) / (1 - warmup) if warmup < 1 else 1.0
-    if name == "constant":
-        return 1.0
-    if name == "linear":
-        return final + (1 - final) * (1 - rest)
-    if name == "cosine":
-        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * rest))
-    raise ValueError(f"scheduler {name}: must be constant, linear or cosine")
-
-
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate over the budget; see learning_rate_factor."""
+    """Learning rate over the budget: a linear ramp over the first `warmup` share, then constant, linear or
+    cosine down to `final`, both in [0, 1]. It knows the budget, not epochs: an epoch shortened by selection
+    does not disturb the decay. Raises ValueError for another name.
+    """
 
     name: str = "cosine"
     warmup: float = 0.0
     final: float = 0.0
 
-    def set_rates(self, optimizer: torch.optim.Optimizer, peaks: Sequence[float], used: float) -> None:
-        """Set the optimizer's rates for that share of the budget. peaks: a rate per parameter group."""
-        factor = learning_rate_factor(self.name, used, self.warmup, self.final)
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
+    def __post_init__(self) -> None:
+        if self.name not in ("constant", "linear", "cosine"):
+            raise ValueError(f"scheduler {self.name}: must be constant, linear or cosine")
+
+    def factor(self, used: float) -> float:
+        """Learning rate over its peak when that share of the budget is used."""
+        if used < self.warmup:
+            return max(used / self.warmup, 0.01)
+        rest = (used - self.warmup) / (1 - self.warmup) if self.warmup < 1 else 1.0
+        if self.name == "constant":
+            return 1.0
+        height = 1 - rest if self.name == "linear" else 0.5 * (1 + math.cos(math.pi * rest))
+        return self.final + (1 - self.final) * height

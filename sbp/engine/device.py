@@ -54,12 +54,13 @@ class Compute:
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; every module's own mode is restored, frozen parts included."""
+def evaluating(model: nn.Module, gradients: bool = False) -> Iterator[None]:
+    """Eval mode, without gradients unless wanted; every module's own mode is restored, frozen parts
+    included."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.enable_grad() if gradients else torch.inference_mode():
             yield
     finally:
         for module, mode in modes:

@@ -1,7 +1,6 @@
 """Gradients of high-loss, random and low-loss images beside the whole batch's (Jiang et al. 2019)."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,7 +112,7 @@ class GradientProbe(Callback):
     def _sum(self, split: Split, indices: np.ndarray) -> Gradients:
         """The sum of the images' gradients, one tensor per parameter."""
         total = [torch.zeros_like(p) for p in self.parameters]
-        with _frozen_statistics(self.model):
+        with evaluating(self.model, gradients=True):
             for batch in plain_batches(split, indices, self.chunk):
                 target = self.compute.targets(batch.masks)
                 logits = self.model(self.compute.inputs(batch.images)).float()
@@ -129,16 +128,3 @@ class GradientProbe(Callback):
 
 def _flat(gradients: Gradients) -> Tensor:
     return torch.cat([g.reshape(-1) for g in gradients])
-
-
-@contextlib.contextmanager
-def _frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Eval mode with gradients; every module's own mode is restored."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

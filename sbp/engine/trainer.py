@@ -182,8 +182,7 @@ class Trainer:
             images = len(batch.indices) / self.loader.tiles_per_image
             with defer_signals():
                 with watch.section("training"):
-                    so_far = self._used(now.epoch + len(now.trained) / steps)
-                    self.schedule.set_rates(self.optimizer, self.peak_rates, so_far)
+                    self._set_learning_rate(self._used(now.epoch + len(now.trained) / steps))
                     now.losses.append(self._step(batch, now.epoch, len(now.trained)))
                 now.trained.append(batch.indices)
                 self.ledger.trained += images
@@ -215,6 +214,10 @@ class Trainer:
             scores = aggregate_all(self.scorer.aggregations, loss_map.detach(), target)
             self.sampler.record_scores(batch.indices, scores.cpu().numpy(), epoch)
         return value.detach()
+
+    def _set_learning_rate(self, used: float) -> None:
+        for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
+            group["lr"] = peak * self.schedule.factor(used)
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics of a split, for the model as it is."""

@@ -12,6 +12,7 @@ from sbp.seeding import generator_states
 from sbp.utils.files import write_atomically
 
 FORMAT = "sbp-state-2"
+"""Changes whenever what a state holds does, so that one that other code has left is passed over."""
 NAME = "state.pt"
 PREVIOUS = "state.previous.pt"
 NAMES = (NAME + ".new", NAME, PREVIOUS)  # newest first

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Sampler
 
+from sbp.seeding import Purpose, generator
 from sbp.selection.policies import Everything, Policy, SelectionContext, Selective
 from sbp.selection.score_book import ScoreBook
 from sbp.selection.staleness import Periodic, Staleness
@@ -29,7 +30,7 @@ class SelectiveSampler(Sampler[int]):
 
     Each epoch: `images_to_score` names the images whose scores are due, `record_scores` takes them,
     `set_epoch` begins the epoch, iterating gives its images, and `record_training` notes them. All randomness
-    comes from `SeedSequence([seed, epoch])`, so an epoch's draw depends on nothing but the seed, the epoch
+    comes from one stream per epoch (sbp.seeding), so that its draw depends on nothing but the seed, the epoch
     and the scores.
 
     book: one row per image. policy: what is kept. staleness: what is rescored. candidates: image indices
@@ -103,7 +104,7 @@ class SelectiveSampler(Sampler[int]):
 
     def plan(self, epoch: int) -> EpochPlan:
         """Draw the images of `epoch` and shuffle them. Does not change the book."""
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch]))
+        rng = generator(self.seed, Purpose.DRAW, epoch)
         policy = Everything() if self.policy.warms_up and epoch < self.warmup_epochs else self.policy
         context = SelectionContext(self.candidates, self.book, self.beta, self.focus, self.labels, epoch)
         indices = self.candidates[rng.permutation(policy.select(context, rng))]

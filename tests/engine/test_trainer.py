@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sbp.engine.budget import Budget, Ledger, ModelCost, learning_rate_factor
+from sbp.engine.budget import Budget, Ledger, ModelCost, Schedule
 from sbp.errors import TrainingDiverged
 from sbp.selection import EpochPlan
 from tests.conftest import make_trainer
@@ -234,7 +234,14 @@ def test_ledger_counts_in_baseline_epochs():
     ],
 )
 def test_learning_rate_follows_the_budget(name, progress, expected):
-    assert learning_rate_factor(name, progress, warmup=0.1) == pytest.approx(expected, abs=1e-9)
+    assert Schedule(name, warmup=0.1).factor(progress) == pytest.approx(expected, abs=1e-9)
+
+
+def test_learning_rate_ends_at_its_final_share():
+    assert Schedule("linear", final=0.2).factor(0.5) == pytest.approx(0.6)
+    assert Schedule("cosine", final=0.2).factor(1.0) == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="scheduler step: must be constant, linear or cosine"):
+        Schedule("step")
 
 
 def test_the_only_image_of_an_epoch_comes_twice(toy_data):

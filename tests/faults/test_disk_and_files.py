@@ -91,7 +91,7 @@ def test_a_disk_that_is_too_small_is_said_before_training(server, undisturbed, s
 @pytest.mark.faults
 @pytest.mark.parametrize("megabytes", [0, 1, 2])
 def test_a_disk_that_fills_up_in_the_middle(server, undisturbed, small_disk, fault, megabytes):
-    """Filled to the brim, or but for a megabyte or two, while the run goes on; then there is room again."""
+    """Filled to the brim, or but for a megabyte or two, while the run trains; then there is room again."""
     tally = fault("disk full in the middle of a run")
     tally.tried()
     output = small_disk(400) / "out"
@@ -185,7 +185,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, tmp_path, fa
 
 @pytest.mark.faults
 @pytest.mark.parametrize("damage", ["cut off", "one byte changed", "another run's"])
-def test_a_run_goes_on_from_the_state_before_or_starts_anew(server, undisturbed, tmp_path, fault, damage):
+def test_a_run_resumes_from_the_state_before_or_starts_anew(server, undisturbed, tmp_path, fault, damage):
     tally = fault("run whose newest state is damaged")
     tally.tried()
     folder = interrupted(server, undisturbed, tmp_path)

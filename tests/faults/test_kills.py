@@ -1,4 +1,4 @@
-"""Processes killed at random moments: the next start goes on, and nothing shows."""
+"""Processes killed at random moments: the next start resumes, and nothing shows."""
 
 import json
 import random
@@ -94,7 +94,7 @@ METHODS = {
 
 @pytest.mark.faults
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_goes_on_to_the_same_bits(server, tmp_path, fault, method):
+def test_every_method_resumes_to_the_same_bits(server, tmp_path, fault, method):
     """Undisturbed, and killed at random moments: each has state of its own that must come back."""
     arguments = METHODS[method].split()
     if method == "tiles":
@@ -107,7 +107,7 @@ def test_every_method_goes_on_to_the_same_bits(server, tmp_path, fault, method):
     hurt(server, reference, tmp_path / "hurt", tally, random_moment, 3, seed=4, arguments=arguments)
 
 
-def test_a_run_that_is_killed_goes_on_to_the_same_bits(server, undisturbed, tmp_path, fault):
+def test_a_run_that_is_killed_resumes_to_the_same_bits(server, undisturbed, tmp_path, fault):
     hurt(server, undisturbed, tmp_path, fault("SIGKILL at a random moment"), random_moment, kills=2, seed=0)
 
 

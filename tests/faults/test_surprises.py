@@ -127,7 +127,7 @@ def test_a_clock_that_jumps(server, undisturbed, tmp_path, fault):
 
 @pytest.mark.faults
 def test_a_worker_of_a_sweep_that_is_killed(tmp_path, fault):
-    """The sweep ends, the same command goes on with what is missing, and each run is there once."""
+    """The sweep ends, the same command resumes what is missing, and each run is there once."""
     tally = fault("worker of a parallel sweep killed")
     tally.tried()
     environment = {**os.environ, "SBP_OUTPUT": str(tmp_path), "OMP_NUM_THREADS": "1"}

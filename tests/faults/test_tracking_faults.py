@@ -228,8 +228,8 @@ def test_sync_closes_a_run_whose_process_is_gone(server, undisturbed, tmp_path, 
     tally.survived()
 
 
-def test_a_run_deleted_in_mlflow_is_recorded_again_when_it_goes_on(server, undisturbed, tmp_path, fault):
-    tally = fault("run deleted in MLflow before it goes on")
+def test_a_run_deleted_in_mlflow_is_recorded_again_when_it_is_resumed(server, undisturbed, tmp_path, fault):
+    tally = fault("run deleted in MLflow before it is resumed")
     tally.tried()
     prepared(undisturbed, tmp_path)
     victim = Victim.start(server, tmp_path)
