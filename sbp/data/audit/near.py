@@ -65,11 +65,6 @@ class NearPair:
         """The two, the smaller first."""
         return min(self.i, self.j), max(self.i, self.j)
 
-    @property
-    def upright(self) -> bool:
-        """Neither is turned or flipped."""
-        return not (self.view.transposed or self.view.flipped or self.view.turned)
-
 
 def near_pairs(
     textures: Sequence[np.ndarray], seed: int = 0, threshold: float | None = None
