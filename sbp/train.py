@@ -17,7 +17,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from sbp.config import Config, register_schemas, validated
+from sbp.config import Config, validated
 from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
 from sbp.config.quoting import quoted
@@ -34,7 +34,6 @@ TRACEBACK = "traceback.txt"
 
 log = logging.getLogger("sbp")
 
-register_schemas()
 register_resolvers()
 
 

@@ -1,4 +1,4 @@
-"""The `sbp` command: train, data, report, predict, evaluate, ui."""
+"""The `sbp` command: train, options, data, report, predict, evaluate, sync, ui."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from sbp.errors import UserError
 
 USAGE = """\
 sbp train [-m] [group=option] [key=value]   train a model, or sweep with -m
+sbp options [GROUP]                         every group and its options, or those of one group with their keys
 sbp data check [group=option] [key=value]   read a data set once: counts, duplicates, leaks, a verdict
 sbp data show [group=option] [key=value]    a sheet of its images with their annotations
 sbp report [--scale cpu] [--out DIR]        the claims beside what was measured, as a page
@@ -22,6 +23,8 @@ sbp ui [--port 5000]                        the MLflow UI on the local store
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("sbp", usage=USAGE)
     commands = parser.add_subparsers(dest="command", required=True)
+    options = commands.add_parser("options", help="what can be chosen, with keys and defaults")
+    options.add_argument("group", nargs="?", default=None, help="default: all, in short")
     predict = commands.add_parser("predict", help="masks and overlays for a folder of images")
     predict.add_argument("checkpoint", type=Path)
     predict.add_argument("folder", type=Path)
@@ -61,8 +64,7 @@ def main() -> None:
         if command == "data":
             sys.exit(_data(sys.argv[2:]))
         arguments = _parser().parse_args()
-        commands = {"predict": _predict, "evaluate": _evaluate, "report": _report, "sync": _sync, "ui": _ui}
-        commands[arguments.command](arguments)
+        COMMANDS[arguments.command](arguments)
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
         sys.exit(2)
@@ -70,12 +72,16 @@ def main() -> None:
 
 def _data(arguments: list[str]) -> int:
     from sbp.cli.data import main as data_main
-    from sbp.config import register_schemas
     from sbp.config.paths import register_resolvers
 
-    register_schemas()
     register_resolvers()
     return data_main(arguments)
+
+
+def _options(arguments: argparse.Namespace) -> None:
+    from sbp.config.help import options_text
+
+    print(options_text(arguments.group))
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -136,6 +142,16 @@ def _ui(arguments: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", local_uri(root)]
     command += ["--host", "127.0.0.1", "--port", str(arguments.port)]
     os.execv(sys.executable, command)
+
+
+COMMANDS = {
+    "options": _options,
+    "predict": _predict,
+    "evaluate": _evaluate,
+    "report": _report,
+    "sync": _sync,
+    "ui": _ui,
+}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from sbp.errors import UserError
+from sbp.plugins.discovery import plugin_folders
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -21,6 +22,11 @@ def conf_dir() -> str:
     """Absolute path of conf/: the clone's, else the copy inside the wheel."""
     root = clone_root()
     return str(root / "conf" if root else PACKAGE / "conf")
+
+
+def conf_dirs() -> list[Path]:
+    """Every folder of config files: the project's own, then those of plugins."""
+    return [Path(conf_dir()), *plugin_folders("conf")]
 
 
 def experiments_dir() -> str:
@@ -48,5 +54,12 @@ def register_resolvers() -> None:
     """Make `${sbp.output_root:}`, `${sbp.jobs:}` and `${sbp.unique:}` known to OmegaConf."""
     OmegaConf.register_new_resolver("sbp.output_root", output_root, replace=True)
     OmegaConf.register_new_resolver("sbp.jobs", parallel_jobs, replace=True)
+    OmegaConf.register_new_resolver("sbp.options", _help, replace=True)
     # two runs started in the same second must not share a folder
     OmegaConf.register_new_resolver("sbp.unique", lambda: uuid.uuid4().hex[:6], use_cache=True, replace=True)
+
+
+def _help() -> str:
+    from sbp.config.help import options_text  # knows every option; needed for --help alone
+
+    return options_text().replace("$", "$$")  # Hydra fills in a template

@@ -20,7 +20,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sbp.config import Config, validated
+from sbp.config import Config, register_schemas, validated
 from sbp.config.paths import conf_dir, output_root
 from sbp.config.quoting import QUOTES, expect_readable, quoted
 from sbp.config.renamed import OVERLAYS, expect_present_names, without_plus
@@ -57,6 +57,7 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
     arguments: the command line without the program's name. Hydra's own flags other than -m end the check:
     they ask for help or another config.
     """
+    register_schemas()
     overrides = [a for a in quoted(without_plus(arguments)[0]) if a not in ("-m", "--multirun")]
     expect_present_names(overrides)
     if any(a.startswith("-") for a in overrides):

@@ -91,7 +91,7 @@ def own_keys(group: str, name: str) -> set[str]:
 
 
 def __getattr__(title: str) -> Any:
-    for group, name in all_options():
+    for group, name in all_options() if title[0].isupper() else ():
         if schema(group, name).__name__ == title:
             return schema(group, name)
     raise AttributeError(f"module {__name__!r} has no attribute {title!r}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sbp.config import Config, flattened
+from sbp.config import Config, flattened, make
 from sbp.data.dataset import DataSet
 from sbp.errors import UserError
 from sbp.tracking.outbox import Outbox
@@ -109,9 +109,18 @@ def _begin(
         tags["tracking.uri"] = masked(config.tracking.uri)
     tracker.begin(config.tracking.experiment, location, config.run_name or run_name(config, choices), tags)
     params = {key: value for key, value in flattened(config).items() if key not in NO_PARAMS}
-    tracker.log_params({**params, **choices})
+    tracker.log_params({**params, **honest_choices(config, choices)})
     counts = {name: len(split) for name, split in data.splits.items()}
     tracker.log_data(data.name, data.digest, data.path, counts)
+
+
+def honest_choices(config: Config, choices: Mapping[str, str]) -> dict[str, str]:
+    """The options as they came out: `beta.value=12` is beta 12, though the option is still `auto`, and
+    `staleness=every_epoch staleness.every=9` is stale. So runs grouped by them are alike."""
+    honest = {**choices, "staleness": make("staleness", config.staleness).name}
+    if config.beta.value is not None:
+        honest["beta"] = f"{config.beta.value:g}"
+    return honest
 
 
 def _nesting(config: Config) -> dict[str, str]:

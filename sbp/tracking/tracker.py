@@ -22,6 +22,9 @@ class Tracker:
     def commit(self) -> None:
         """What was logged so far is final."""
 
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Parameters, by which the UI groups and compares."""
+
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Metrics of one step; values that are not finite are left out."""
 

@@ -56,7 +56,8 @@ def test_a_sweep_leaves_one_finished_run_per_combination(sweep):
     _, runs = sweep
     assert [run.status for run in runs] == ["FINISHED"] * 4
     found = {(run.params["aggregation"], run.params["beta"]) for run in runs}
-    assert found == set(itertools.product(("max", "mean"), ("b2", "b8")))
+    assert found == set(itertools.product(("max", "mean"), ("2", "8")))
+    assert {(run.params["beta"], run.params["resolved.beta"]) for run in runs} == {("2", "2"), ("8", "8")}
     assert len({run.name for run in runs}) == 4
     assert len({run.tags["sweep"] for run in runs}) == 1
 

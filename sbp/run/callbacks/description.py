@@ -9,12 +9,13 @@ import yaml
 from sbp.config import Config
 from sbp.engine.callbacks import Callback
 from sbp.engine.trainer import Trainer
+from sbp.selection import Periodic, TopKMean
 from sbp.tracking.store import masked
 from sbp.tracking.tracker import Tracker
 
 
 class RunDescription(Callback):
-    """Leaves config.yaml, and tags of the model's size and cost, the resolved beta and the candidates."""
+    """Leaves config.yaml, and tags of the model's size and cost, params of what the config leaves open."""
 
     def __init__(self, config: Config, tracker: Tracker, resumed: bool):
         self.config, self.tracker, self.resumed = config, tracker, resumed
@@ -35,10 +36,23 @@ class RunDescription(Callback):
                 "model.parameters": sum(p.numel() for p in trainer.model.parameters()),
                 "model.gflops_per_image": f"{cost.forward / 1e9:.4g}",
                 "model.phi": f"{cost.phi:.4f}",
-                "beta.resolved": sampler.beta if sampler.policy.uses_beta else None,
                 "candidates": len(sampler.candidates),
             }
         )
+        self.tracker.log_params(resolved_params(trainer))
+
+
+def resolved_params(trainer: Trainer) -> dict[str, str]:
+    """What the config leaves open, as the run has it: resolved.beta, resolved.N of the scoring passes, and
+    resolved.K of topk_mean in pixels; those that the run uses."""
+    sampler, scorer = trainer.sampler, trainer.scorer
+    params = {"resolved.beta": f"{sampler.beta:.6g}"} if sampler.policy.uses_beta else {}
+    if sampler.policy.needs_scores and isinstance(sampler.staleness, Periodic):
+        params["resolved.N"] = str(sampler.staleness.every)
+    if sampler.policy.needs_scores and isinstance(aggregation := scorer.aggregations[0], TopKMean):
+        height, width = (int(side * scorer.scale_factor) for side in trainer.data.train.image_shape)
+        params["resolved.K"] = str(aggregation.pixels(height * width))
+    return params
 
 
 def public_config(config: Config) -> dict[str, Any]:
