@@ -31,6 +31,7 @@ def test_the_contracts_hold(capsys):
         ("metrics", {"cv2", "numpy", "torch"}),
         ("plots", {"cv2", "matplotlib", "numpy"}),
         ("plugins", set()),
+        ("seeding", {"numpy", "torch"}),
         ("utils", {"filelock", "rich"}),
         ("errors", set()),
     ],
