@@ -27,7 +27,7 @@ def unfinished(output_root: str | Path, identity: str, folder: Path) -> Iterator
 
 def interrupted_runs(output_root: str | Path, identity: str) -> Iterator[Path]:
     """Folders of interrupted runs with this fingerprint that no process works on, newest first. Marks of runs
-    that did not come far enough to be gone on with are removed."""
+    that did not come far enough to be resumed are removed."""
     marks = _marks(output_root).glob(f"{identity}-*.json")
     for mark in sorted(marks, key=lambda path: path.stat().st_mtime, reverse=True):
         with contextlib.suppress(OSError, ValueError, KeyError):

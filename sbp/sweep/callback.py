@@ -25,7 +25,7 @@ failed_jobs: list[str] = []
 class SweepParent(Callback):
     """Opens the parent run, hands its id to the jobs as an override, and closes it with table and figure.
 
-    An exception in a Hydra callback is only a warning and the sweep goes on, so nothing is validated here.
+    An exception in a Hydra callback is only a warning and the sweep continues, so nothing is validated here.
     When a job ends in an unforeseen error, Hydra skips on_multirun_end: the parent is then closed at exit.
     """
 
