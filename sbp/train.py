@@ -67,7 +67,7 @@ def in_sweep() -> bool:
 def job(cfg: DictConfig) -> float:
     """Hydra's entry: one job. Returns the final mean mAP on the validation split, for sweepers.
 
-    A sweep goes on after a job that fails; the job leaves a line in its folder, and its log the traceback.
+    A sweep continues after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
     signals.install()
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback

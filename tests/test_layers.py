@@ -30,6 +30,7 @@ def test_the_contracts_hold():
         ("metrics", {"cv2", "numpy", "torch"}),
         ("plots", {"cv2", "matplotlib", "numpy"}),
         ("plugins", set()),
+        ("seeding", {"numpy", "torch"}),
         ("utils", {"filelock", "rich"}),
         ("errors", set()),
     ],

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -141,7 +142,10 @@ def _ui(arguments: argparse.Namespace) -> None:
         print(f"{experiment.name}: {ui_link(experiment.experiment_id, arguments.port)}", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", local_uri(root)]
     command += ["--host", "127.0.0.1", "--port", str(arguments.port)]
-    os.execv(sys.executable, command)
+    if os.name == "posix":
+        os.execv(sys.executable, command)
+    else:  # a shell would take execv for the end of the command
+        sys.exit(subprocess.call(command))
 
 
 COMMANDS = {

@@ -173,7 +173,7 @@ class Trainer:
         """Train on the epoch's batches that are left, as far as the budget allows."""
         assert now.indices is not None
         self.model.train()
-        self.progress.stage(now.epoch, "training", len(now.indices), kept=now.kept_fraction)
+        self.progress.stage(now.epoch, "training", len(now.indices))
         started, work_before = time.perf_counter(), self.work_s
         batches = self.loader.epoch(now.epoch, now.indices, skip=len(now.trained))
         steps = len(self.loader.batches)

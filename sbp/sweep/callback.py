@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.sweep.processes import announce_sweep
+from sbp.tracking.store import artifact_location, experiment_id, open_store, unreachable_as_warning
+from sbp.tracking.sweeps import open_parent
 
 FAILURE = "failure.txt"
 """A job that fails leaves its line in this file of its folder."""
@@ -23,7 +25,7 @@ failed_jobs: list[str] = []
 class SweepParent(Callback):
     """Opens the parent run, hands its id to the jobs as an override, and closes it with table and figure.
 
-    An exception in a Hydra callback is only a warning and the sweep goes on, so nothing is validated here.
+    An exception in a Hydra callback is only a warning and the sweep continues, so nothing is validated here.
     When a job ends in an unforeseen error, Hydra skips on_multirun_end: the parent is then closed at exit.
     """
 
@@ -35,9 +37,6 @@ class SweepParent(Callback):
         tracking = config.tracking
         if tracking.name == "none":
             return
-        from sbp.tracking.store import artifact_location, experiment_id, open_store, unreachable_as_warning
-        from sbp.tracking.sweeps import open_parent
-
         self.client = open_store(tracking.uri, config.output_root)
         name, key = sweep_name(config), sweep_key(config)
         tags = {
@@ -61,8 +60,7 @@ class SweepParent(Callback):
         failed_jobs[:] = failures(config.hydra.sweep.dir)
         if self.parent is None:
             return
-        from sbp.sweep.summary import log_summary
-        from sbp.tracking.store import unreachable_as_warning
+        from sbp.sweep.summary import log_summary  # with matplotlib
 
         try:
             with unreachable_as_warning("the sweep's table is missing there"):
@@ -72,8 +70,6 @@ class SweepParent(Callback):
 
     def _close(self, status: str) -> None:
         if self.parent is not None and os.getpid() == self.owner:  # not in a forked or pickled copy
-            from sbp.tracking.store import unreachable_as_warning
-
             parent, self.parent = self.parent, None
             with unreachable_as_warning("the sweep stays open there"):
                 self.client.set_terminated(parent, status)

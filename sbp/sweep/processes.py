@@ -28,7 +28,7 @@ def announce_sweep() -> None:
 def stop_with_the_sweep(interval_s: float = 1.0) -> None:
     """Terminate this worker when the process that started it is gone, even if that was killed outright, and
     even if it was gone before this worker came to its first job. Needs POSIX, where a process whose parent
-    is gone gets another one; elsewhere a line says that the worker would go on."""
+    is gone gets another one; elsewhere a line says that the worker would finish its job."""
     global _watching
     if _watching:
         return

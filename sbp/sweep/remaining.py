@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from sbp.config import Config
 from sbp.run.fingerprint import fingerprint
+from sbp.tracking.store import open_store, unreachable_as_warning
+from sbp.tracking.sweeps import find_finished
 
 
 def remaining(configs: Iterable[Config]) -> list[Config]:
@@ -26,9 +28,6 @@ def remaining(configs: Iterable[Config]) -> list[Config]:
 def _finished(config: Config, identity: str) -> bool:
     if config.tracking.name == "none":
         return False
-    from sbp.tracking.store import open_store, unreachable_as_warning
-    from sbp.tracking.sweeps import find_finished
-
     client = open_store(config.tracking.uri, config.output_root)
     with unreachable_as_warning("runs that finished before are trained again"):
         return find_finished(client, config.tracking.experiment, identity, config.exclusive) is not None

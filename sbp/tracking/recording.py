@@ -63,7 +63,7 @@ def tracked_run(
         return
     location = artifact_location(config.output_root) if config.tracking.uri is None else None
     client = experiment = None
-    with unreachable_as_warning("training goes on"):
+    with unreachable_as_warning("training continues"):
         client = open_store(config.tracking.uri, config.output_root)
         experiment = experiment_id(client, config.tracking.experiment, location)
     folder = Path(config.run_dir)

@@ -161,5 +161,5 @@ class OutboxSender:
             self.trouble = "sbp sync is sending it"
         elif not self.trouble:
             reason = " ".join(masked(str(error)).split())[:160] or type(error).__name__
-            log.warning("MLflow cannot be reached, training goes on and it is tried again: %s", reason)
+            log.warning("MLflow cannot be reached, training continues and it is tried again: %s", reason)
             self.trouble = reason[:80]

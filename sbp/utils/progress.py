@@ -175,7 +175,7 @@ class CountProgress:
 class Progress:
     """What a training run tells about its progress; this one shows nothing."""
 
-    def stage(self, epoch: int, name: str, images: int, kept: float | None = None) -> None:
+    def stage(self, epoch: int, name: str, images: int) -> None:
         """A pass over `images` begins."""
 
     def advance(self, images: float, used: float | None = None) -> None:
@@ -202,7 +202,7 @@ class RunProgress(Progress):
         self.used = 0.0
         self.last: dict[str, float] = {}
 
-    def stage(self, epoch: int, name: str, images: int, kept: float | None = None) -> None:
+    def stage(self, epoch: int, name: str, images: int) -> None:
         self.epoch, self.name, self.images = epoch, name, images
         self.done, self.started = 0.0, self.line.now()
 

@@ -88,7 +88,7 @@ def train(progress: RunProgress, now: Clock, epochs: int, steps: int = 20, step_
         now.time += 30
         progress.advance(100)
     for epoch in range(epochs):
-        progress.stage(epoch, "training", 8 * steps, kept=0.5)
+        progress.stage(epoch, "training", 8 * steps)
         for step in range(steps):
             now.time += step_s
             progress.advance(8, (epoch + (step + 1) / steps) / epochs)
