@@ -66,7 +66,7 @@ class Checkpointer(Callback):
     def on_interrupt(self, trainer: Trainer) -> None:
         if self.recorded == trainer.epoch:  # else nothing has begun, or an epoch's end was broken off
             self.save(trainer)
-            log.info("stopped; the same command with resume=true resumes from here")
+            log.info("stopped; the same command with if_exists=resume resumes from here")
 
     def save(self, trainer: Trainer) -> None:
         """Write the state. Raises UserError where the disk is full; the state before it stays."""
