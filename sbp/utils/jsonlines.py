@@ -29,8 +29,7 @@ class Entry:
 
 
 class JsonLines:
-    """A log at `path`, which need not be there yet. Subclasses say what commits, and which epoch a line is
-    of.
+    """A log at `path`, which need not be there yet. Subclasses say what commits, and a line's epoch.
 
     key: what each line must have. if_damaged: what to do about a line that is no such object, for the error.
     """

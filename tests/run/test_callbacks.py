@@ -13,14 +13,16 @@ from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.checkpointer import Checkpointer
 from sbp.run.callbacks.metric_log import EPOCHS
 from sbp.run.state import load_state
-from sbp.tracking.tracker import NullTracker
+from sbp.tracking.tracker import Tracker
 from tests.conftest import make_config, make_trainer
 
 OVERRIDES = ("budget.epochs=3", "budget.compute=null", "beta=b2", "tracking=none", "evaluation.test=false")
 
 
-class CountingTracker(NullTracker):
+class CountingTracker(Tracker):
     """Notes what is committed, and whether there is a state by then."""
+
+    last_step = -1
 
     def __init__(self, folder: Path, last_step: int = -1):
         self.folder, self.last_step = folder, last_step
@@ -39,7 +41,7 @@ def recorded(toy_data, folder: Path, tracker=None, resumed: bool = False, *more:
     folder.mkdir(exist_ok=True)
     config = make_config(*OVERRIDES, *more, run_dir=str(folder))
     trainer = make_trainer(toy_data, *OVERRIDES)
-    trainer.callbacks += run_callbacks(config, trainer, tracker or NullTracker(), "me", resumed)
+    trainer.callbacks += run_callbacks(config, trainer, tracker or Tracker(), "me", resumed)
     return trainer
 
 

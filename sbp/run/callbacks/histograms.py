@@ -1,5 +1,4 @@
-"""Histograms of the scores: a picture for each epoch that scored images, the counts and ridge plots at the
-end."""
+"""Histograms of the scores: a picture per epoch that scored images; counts and ridge plots at the end."""
 
 from collections.abc import Sequence
 from pathlib import Path

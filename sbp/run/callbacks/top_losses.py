@@ -1,5 +1,4 @@
-"""The training images of the highest loss when training ends: a gallery of them, and where their loss
-peaks."""
+"""The training images of the highest loss at the end: a gallery of them, and where their loss peaks."""
 
 from pathlib import Path
 
