@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sbp.plots.gallery import annotation_picture, draw_mask_legend
-from sbp.plots.style import FAINT_TEXT, TICK_SIZE, figure_to_array, new_figure, shorten, text_px
+from sbp.plots.pictures import annotation_picture, mask_keys
+from sbp.plots.style import FAINT_TEXT, add_legend, figure_to_array, new_figure, shorten, styled
 
 MARGIN, GAP, HEAD, TITLE = 10, 4, 30, 16
 
 
+@styled
 def contact_sheet(
     images: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
@@ -29,15 +30,18 @@ def contact_sheet(
     cell_height = max(image.shape[0] for image in images) * scale
     rows, used = -(-len(images) // columns), min(columns, len(images))
     width = max(2 * MARGIN + used * (cell_width + GAP) - GAP, 220)
-    figure = new_figure(width, HEAD + rows * (cell_height + TITLE) + MARGIN)
-    draw_mask_legend(figure, defects, HEAD / 2, has_clean=False, left=MARGIN)
+    height = HEAD + rows * (cell_height + TITLE) + MARGIN
+    figure = new_figure(width, height)
+    legend = add_legend(figure, *mask_keys(defects), "upper left")
+    legend.set_bbox_to_anchor((MARGIN / width, 1 - 8 / height), transform=figure.transFigure)
     places = [
         (MARGIN + (k % columns) * (cell_width + GAP), HEAD + k // columns * (cell_height + TITLE))
         for k in range(len(images))
     ]
     for title, (left, top) in zip(titles, places, strict=True):
         text = shorten(title, max(cell_width // 6, 3))
-        text_px(figure, left, top + cell_height + TITLE / 2, text, fontsize=TICK_SIZE, color=FAINT_TEXT)
+        y = 1 - (top + cell_height + TITLE / 2) / height
+        figure.text(left / width, y, text, fontsize=8, color=FAINT_TEXT, va="center")
     sheet = figure_to_array(figure)
     for image, mask, (left, top) in zip(images, masks, places, strict=True):
         size = (image.shape[1] * scale, image.shape[0] * scale)
