@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
@@ -123,7 +124,8 @@ def draw_bands(
 def finish(axes: Axes, title: str, x_name: str) -> None:
     """Limits, ticks, title and the name of the horizontal axis."""
     if axes.get_yscale() == "linear":
-        axes.set_ylim(bottom=min(0.0, axes.dataLim.ymin))
+        lowest = axes.dataLim.ymin
+        axes.set_ylim(bottom=min(0.0, lowest) if np.isfinite(lowest) else 0.0)
         axes.yaxis.set_major_locator(MaxNLocator(5))
     else:
         low, high = axes.get_ylim()

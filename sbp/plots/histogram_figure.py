@@ -124,7 +124,7 @@ class EpochHistogramPainter:
         _score_axis(panels[0, 0], self._edges[0], self._edges[-1])
         panels[0, 0].set_ylim(0, 1.04)
         panels[0, 0].set_yticks(np.sqrt(SHARE_TICKS), [f"{share:.0%}" for share in SHARE_TICKS])
-        self.figure.supylabel("share of each group's images (square-root scale)", fontsize=8)
+        self.figure.supylabel("share of each group's images\n(square-root scale)", fontsize=8)
         for axes in panels[-1]:
             axes.set_xlabel(_score_name(width))
         for row, scheme in enumerate(self.schemes):

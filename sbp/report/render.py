@@ -1,15 +1,14 @@
 """Figures made and rendered in other processes, while the data of the next ones is read."""
 
-import importlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
 from matplotlib.figure import Figure
 
-from sbp.plots.style import DPI
+from sbp.plots.style import DPI, styled
 from sbp.report.page import Picture
 
 MakeFigure = Callable[[], Figure]
@@ -52,26 +51,17 @@ class Renderer:
         return Drawing(replace(about, png=png, svg=svg))
 
 
-def _warm_up() -> None:
-    """Import what makes figures while the caller still reads."""
-    importlib.import_module("sbp.report.section_figures")
-
-
+@styled
 def render(make: MakeFigure) -> tuple[bytes, bytes]:
     """PNG and SVG of a figure; the same figure gives the same bytes."""
     figure = make()
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(
-        png, format="png", dpi=1.6 * DPI, facecolor="white", metadata={"Software": None},
+        png, format="png", dpi=1.6 * DPI, metadata={"Software": None},
         pil_kwargs={"compress_level": 2},  # at the usual 6, compression takes a third of the time
     )  # fmt: skip
-    figure.savefig(svg, format="svg", facecolor="white", metadata={"Date": None})
+    figure.savefig(svg, format="svg", metadata={"Date": None})
     return png.getvalue(), svg.getvalue()
 
 
 Draw = Callable[[MakeFigure, Picture], Drawing]
-
-
-def finished(drawings: Sequence[Drawing]) -> list[Picture]:
-    """The pictures, in order; waits for them."""
-    return [drawing.picture() for drawing in drawings]
