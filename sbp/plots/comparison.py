@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 
 from sbp.plots.bars_figure import FOOT, PITCH, Bar, draw_bars
 from sbp.plots.curve import Curve, by_label
@@ -117,9 +117,7 @@ def _bar(label: str, curves: Sequence[Curve], styles: Mapping[str, dict]) -> Bar
     return Bar(label, {"epoch": seconds}, colour=styles[label]["color"])
 
 
-def _example_row(
-    example: Example, labels: Sequence[str], size: tuple[int, int]
-) -> list[np.ndarray | None]:
+def _example_row(example: Example, labels: Sequence[str], size: tuple[int, int]) -> list[np.ndarray | None]:
     """The image, its annotation, and the prediction under each label, if there is one."""
     dense = (DENSE * size[0], DENSE * size[1])
     row: list[np.ndarray | None] = [fit_image(example.image, dense)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
@@ -75,7 +75,7 @@ def rows_and_columns(panels: int) -> tuple[int, int]:
 
 
 def draw_panels(
-    figure: FigureBase,
+    figure: SubFigure,
     groups: Mapping[str, Sequence[Curve]],
     styles: Mapping[str, dict[str, Any]],
     metrics: Mapping[str, str],
@@ -86,14 +86,16 @@ def draw_panels(
     rows, columns = rows_and_columns(len(metrics))
     grid = figure.add_gridspec(rows, columns)
     shared: Axes | None = None
-    for number, (metric, name) in enumerate(metrics.items()):
+    panels = []
+    for number, metric in enumerate(metrics):
         is_map = metric.startswith(SHARED_LIMITS) and not log_y
         axes = figure.add_subplot(grid[divmod(number, columns)], sharey=shared if is_map else None)
         shared = shared or axes if is_map else shared
         draw_bands(axes, groups, styles, metric, x)
         if log_y:
             axes.set_yscale("log")
-    for axes, name in zip(figure.axes, metrics.values(), strict=True):
+        panels.append(axes)
+    for axes, name in zip(panels, metrics.values(), strict=True):
         finish(axes, fitting(name, figure.bbox.width / columns - 60), AXIS_NAMES[x])
 
 

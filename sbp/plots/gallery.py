@@ -89,7 +89,10 @@ def gallery_figure(
     width = max(body_width + BAR * has_loss, 460)
     keys = mask_keys(defects, any(entry.clean is not None for entry in entries))
     figure, (body,) = framed_figure(width, [height], title, "", *keys)
-    rows = [[_cell(e, column, defects, size, norm) for column in columns] for e, size in zip(entries, sizes, strict=True)]
+    rows = [
+        [_cell(e, column, defects, size, norm) for column in columns]
+        for e, size in zip(entries, sizes, strict=True)
+    ]
     titles = [entry.title(rank, body_width // 8) for rank, entry in enumerate(entries, 1)]
     if len(columns) == 1:
         titles = [("   ".join(title), "") for title in titles]

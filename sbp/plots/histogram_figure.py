@@ -177,7 +177,7 @@ def ridge_figure(
     figure, (body,) = framed_figure(width, [height], title, about)
     panels = body.subplots(1, num_defects, sharex=True, sharey=True, squeeze=False)[0]
     _score_axis(panels[0], *_used_range(values, log_edges))
-    bases = -1 - np.arange(len(rows))
+    bases = range(-1, -1 - len(rows), -1)
     panels[0].set_ylim(-len(rows), space)
     panels[0].set_yticks(bases, [str(epochs[row]) for row in rows])
     panels[0].set_ylabel("epoch")

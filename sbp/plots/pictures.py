@@ -5,10 +5,19 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
+from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
-from sbp.plots.style import FAINT_TEXT, MARGIN, defect_colour, frame_picture, rgb_bytes, shorten, swatch, wrapped
+from sbp.plots.style import (
+    FAINT_TEXT,
+    MARGIN,
+    defect_colour,
+    frame_picture,
+    rgb_bytes,
+    shorten,
+    swatch,
+    wrapped,
+)
 
 CELL_AREA = 232 * 232
 CLEAN_COLOUR = "#F0E442"  # the yellow of Okabe and Ito, seen on light and dark metal alike
@@ -156,7 +165,7 @@ def mask_keys(defects: Sequence[str], has_clean: bool = False) -> tuple[list[Pat
 
 
 def draw_rows(
-    figure: FigureBase,
+    figure: SubFigure,
     rows: Sequence[Sequence[np.ndarray | None]],
     sizes: Sequence[tuple[int, int]],
     columns: Sequence[str],

@@ -17,15 +17,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb, to_rgba
-from matplotlib.figure import Figure, FigureBase, SubFigure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 
 DPI, WIDTH, MARGIN = 100, 1000, 12
 """Pixels per inch; at scale 1, the width of most figures and the margin of their texts in pixels."""
-STYLE = matplotlib.rc_params_from_file(
-    Path(__file__).with_name("sbp.mplstyle"), use_default_template=False
-)
+STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("sbp.mplstyle"), use_default_template=False)
 
 # Okabe and Ito (2008), told apart with any colour vision. Grey and the run colours are kept away from the
 # first two defects, so that a line of a run is not taken for a defect.
@@ -101,7 +99,7 @@ def framed_figure(
     handles: Sequence[Artist] = (),
     labels: Sequence[str] = (),
 ) -> tuple[Figure, Sequence[SubFigure]]:
-    """A figure with a title, a faint line below it, and a legend; below those, a part per height in pixels."""
+    """A figure with title, a faint line below it, and legend; below those, a part per height in pixels."""
     figure = new_figure(width, 100)
     legend = add_legend(figure, handles, labels, "upper left")
     head = 62 if about else 42
@@ -118,7 +116,9 @@ def framed_figure(
     return figure, list(parts[1:, 0])
 
 
-def add_legend(figure: FigureBase, handles: Sequence[Artist], labels: Sequence[str], loc: str) -> Legend:
+def add_legend(
+    figure: Figure | SubFigure, handles: Sequence[Artist], labels: Sequence[str], loc: Any
+) -> Legend:
     """A legend in as many columns as fit in the figure's width."""
     names = [shorten(label, 60) for label in labels]
     for columns in range(max(len(names), 1), 0, -1):

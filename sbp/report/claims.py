@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from omegaconf import MISSING
 
 from sbp.plugins.checks import one_of, require
 from sbp.report.measures import Measure, RunSeries, measure_pair, measure_run, ran_exclusively
@@ -23,9 +22,9 @@ class Part:
     paired by seed. compare: one of COMPARISONS, by default the difference, or the value where there is no
     right. text: the rule in words, or empty. Raises ValueError for what is out of range."""
 
-    left: Measure = MISSING
+    left: Measure
+    region: list[float | None]
     right: Measure | None = None
-    region: list[float | None] = MISSING
     compare: str = ""
     text: str = ""
 
@@ -54,10 +53,10 @@ class Part:
 class Claim:
     """id: C1 ... C24 of the sources, or our own (S1 ...). source: one of SOURCES."""
 
-    id: str = MISSING
-    source: str = MISSING
-    text: str = MISSING
-    parts: list[Part] = MISSING
+    id: str
+    source: str
+    text: str
+    parts: list[Part]
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -49,7 +49,9 @@ def claims_table(claims: Iterable[ClaimRow]) -> str:
     for claim in claims:
         decided = claim.verdict in ("reproduced", "not reproduced")
         verdict = f"**{claim.verdict}**" if decided else claim.verdict
-        rows.append([plain(claim.id), plain(claim.text), _lines(claim.rules), _lines(claim.measured), verdict])
+        rows.append(
+            [plain(claim.id), plain(claim.text), _lines(claim.rules), _lines(claim.measured), verdict]
+        )
     return markdown_rows(["", "Claim", "Rule", "Measured", "Verdict"], rows)
 
 

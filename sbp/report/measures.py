@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from omegaconf import MISSING
 
 from sbp.plugins.checks import one_of, require
 from sbp.tracking.runs import values_at
@@ -23,8 +22,8 @@ class Measure:
     STATISTICS; over: one of AXES; at: share of the run, level: height, for statistics that have one;
     exclusive: only runs that had the machine to themselves. Raises ValueError for what is out of range."""
 
-    arm: str = MISSING
-    metric: str = MISSING
+    arm: str
+    metric: str
     statistic: str = "final"
     over: str = "compute"
     at: float | None = None
@@ -65,7 +64,7 @@ def ran_exclusively(run: RunSeries) -> bool:
 
 
 def points(run: RunSeries, key: str, over: str) -> tuple[np.ndarray, np.ndarray]:
-    """A metric over compute, epochs or seconds: x and y, both (T,), x ascending, only where both are finite."""
+    """A metric over compute, epochs or seconds: x and y, both (T,), x ascending, where both are finite."""
     steps, y = (np.asarray(a, dtype=float) for a in run.series(key))
     x = steps + 1 if over == "epoch" else values_at(steps, *run.series(X_METRICS[over]))
     known = np.isfinite(x) & np.isfinite(y)

@@ -29,7 +29,9 @@ def write_record(
         if section.folder is None:
             continue
         arms = study.arms_of(section)
-        rows = [result_row(run) | {"arm": arm} for arm, runs in arms.items() for _, run in sorted(runs.items())]
+        rows = [
+            result_row(run) | {"arm": arm} for arm, runs in arms.items() for _, run in sorted(runs.items())
+        ]
         verdicts = [row for result in judged(section, study) for row in verdict_rows(result)]
         for name, content in (("results", rows), ("verdicts", verdicts)):
             if content:

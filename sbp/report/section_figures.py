@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from sbp.metrics.loss_histogram import LossHistogram
 from sbp.plots.bars_figure import Bar, bars_figure
 from sbp.plots.composition_figure import composition_figure
-from sbp.plots.curve import Curve
+from sbp.plots.curve import Axis, Curve
 from sbp.plots.curves_figure import curves_figure
 from sbp.plots.histogram_figure import ridge_figure
 from sbp.plots.similarity_figure import similarity_figure
@@ -51,7 +52,7 @@ def section_pictures(
 def _curves(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
     metrics = {key.format(**roles): title.format(**roles) for key, title in spec.metrics.items()}
     curves = _curves_of(arms, labels, metrics)
-    figure = partial(curves_figure, curves, metrics, spec.x, title=spec.title, log_y=spec.log)
+    figure = partial(curves_figure, curves, metrics, cast(Axis, spec.x), title=spec.title, log_y=spec.log)
     return [(figure, "", f"{', '.join(metrics.values())} over {spec.x}")]
 
 

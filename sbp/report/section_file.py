@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import MISSING, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from sbp.errors import UserError
@@ -24,8 +24,8 @@ class FigureSpec:
     """One figure. kind: one of KINDS; x: axis of curves; metrics: key to panel title; log: logarithmic
     vertical axes; schemes: of a ridge; arms: those shown, empty for all."""
 
-    kind: str = MISSING
-    title: str = MISSING
+    kind: str
+    title: str
     x: str = "epoch"
     metrics: dict[str, str] = field(default_factory=dict)
     schemes: list[str] = field(default_factory=list)
@@ -43,8 +43,8 @@ class SectionFile:
     """What is asked, shown and judged. order: where the section stands in a report, a number that no other
     section has; without one it comes last."""
 
-    title: str = MISSING
-    question: str = MISSING
+    title: str
+    question: str
     order: float = math.inf
     figures: list[FigureSpec] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
@@ -65,6 +65,9 @@ def load_section_file(path: str | Path, arms: Collection[str]) -> SectionFile:
     if not isinstance(content, dict):
         raise UserError(f"{place}: must be a mapping of keys to values")
     entries = {key: content.pop(key, None) or [] for key in ("figures", "claims")}
+    for key, listed in entries.items():
+        if not isinstance(listed, list):
+            raise UserError(f"{place}: {key}: must be a list")
     section = filled(SectionFile, content, place)
     section.question = section.question.strip()
     for entry in entries["figures"]:
@@ -84,11 +87,13 @@ def load_section_file(path: str | Path, arms: Collection[str]) -> SectionFile:
 
 def filled(cls: type[T], entry: Any, where: str) -> T:
     """`entry` as an object of a dataclass, its keys, types and ranges checked. Raises UserError."""
+    if not isinstance(entry, dict):
+        raise UserError(f"{where}: must be a mapping of keys to values")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(cls), entry)
         made = OmegaConf.to_object(merged)
     except ConfigKeyError as error:
-        allowed = sorted(f.name for f in fields(error.object_type or cls))
+        allowed = sorted(f.name for f in fields(error.object_type or cls))  # type: ignore[arg-type]
         raise UserError(f"{where}: {error.full_key}: no such key; allowed: {', '.join(allowed)}") from None
     except MissingMandatoryValue as error:
         raise UserError(f"{where}: {error.full_key}: is missing") from None

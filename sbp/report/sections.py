@@ -8,6 +8,7 @@ project's folders and in those of plugins.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -42,14 +43,14 @@ def known_sections() -> dict[str, Section]:
 
     Raises UserError for a claims.yaml with a mistake, or whose order another one has.
     """
-    experiments = {}
+    experiments: dict[str, tuple[str, dict]] = {}
     for path in _files("experiment"):
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         if content.get("section"):
             experiments.setdefault(content["section"], (path.stem, content))
     found = [_section(name, stem, content) for name, (stem, content) in experiments.items()]
     ranked = sorted(found, key=lambda s: (s.file.order if s.file else float("inf"), s.name))
-    for one, next_one in zip(ranked, ranked[1:], strict=False):
+    for one, next_one in pairwise(ranked):
         if one.file and next_one.file and one.file.order == next_one.file.order < float("inf"):
             raise UserError(
                 f"{next_one.name}/claims.yaml: order={next_one.file.order:g}: section {one.name} has it too"

@@ -33,8 +33,8 @@ SECTION = "section."
 
 @dataclass(frozen=True)
 class Study:
-    """Finished runs of one scale. runs_by_arm: arm -> seed -> run, the newest of each, over all sections; runs
-    without an arm stand under their label."""
+    """Finished runs of one scale. runs_by_arm: arm -> seed -> run, the newest of each, over all sections;
+    runs without an arm stand under their label."""
 
     scale: str
     runs_by_arm: Arms

@@ -353,11 +353,15 @@ class TestOverlay:
             overlay(image.astype(float), np.zeros((8, 8, 1), bool))
 
 
-def fake_run(label="baseline", num_epochs=12, step=1.0, seed=0, num_defects=2, values=None, **changes) -> Curve:
+def fake_run(
+    label="baseline", num_epochs=12, step=1.0, seed=0, num_defects=2, values=None, **changes
+) -> Curve:
     rng = np.random.default_rng(seed)
     cost = np.cumsum(step * rng.uniform(0.95, 1.05, num_epochs))
     seconds = 40 * step * np.arange(1, num_epochs + 1)
-    known = {f"val/map/{defect}": 1 - np.exp(-cost / (3 + i)) for i, defect in enumerate(DEFECTS[:num_defects])}
+    known = {
+        f"val/map/{defect}": 1 - np.exp(-cost / (3 + i)) for i, defect in enumerate(DEFECTS[:num_defects])
+    }
     known |= {f"val/loss/{defect}": 0.1 * np.exp(-cost / 5) for defect in DEFECTS[:num_defects]}
     known["val/map"] = np.mean([known[f"val/map/{d}"] for d in DEFECTS[:num_defects]], axis=0)
     run = Curve(label, seed, np.arange(num_epochs), cost, seconds, known | (values or {}))
@@ -492,10 +496,19 @@ def overlaps(figure: Figure) -> list[tuple[str, str]]:
 
 
 def within(box, outer) -> bool:
-    return box.x0 >= outer.x0 - 1 and box.y0 >= outer.y0 - 1 and box.x1 <= outer.x1 + 1 and box.y1 <= outer.y1 + 1
+    return (
+        box.x0 >= outer.x0 - 1
+        and box.y0 >= outer.y0 - 1
+        and box.x1 <= outer.x1 + 1
+        and box.y1 <= outer.y1 + 1
+    )
 
 
-LONG = ["baseline", "selective scratch+broken, max, beta 8, stale_smart", "focus all, mindefects_maxbackground"]
+LONG = [
+    "baseline",
+    "selective scratch+broken, max, beta 8, stale_smart",
+    "focus all, mindefects_maxbackground",
+]
 
 
 @pytest.mark.parametrize(
