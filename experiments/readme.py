@@ -66,8 +66,7 @@ def recorded_runs() -> list[dict[str, str]]:
 
 def _recorded(name: str) -> list[dict[str, str]]:
     """The rows of a file of every section that has claims."""
-    folders = [section.folder for section in chosen_sections() if section.folder]
-    return [row for folder in folders for row in read_rows(folder / name)]
+    return [row for section in chosen_sections() for row in read_rows(section.folder / name)]
 
 
 def results_table(rows: Iterable[dict[str, str]]) -> str:

@@ -45,13 +45,13 @@ def bar_text(bar: Bar, first: Bar, unit: str) -> str:
 
 
 @styled
-def bars_figure(bars: Sequence[Bar], *, title: str, unit: str, about: str = "") -> Figure:
+def bars_figure(bars: Sequence[Bar], *, title: str, unit: str) -> Figure:
     """Horizontal stacked bars of the means over seeds, dots for the seeds' totals. Raises ValueError
     without bars."""
     if not bars:
         raise ValueError("bars_figure needs bars")
     names = list(dict.fromkeys(name for bar in bars for name in bar.parts))
-    about = about or "In brackets: speed-up over the first bar, and what the cost model allows. Dots: seeds."
+    about = "In brackets: speed-up over the first bar, and what the cost model allows. Dots: seeds."
     keys = [swatch(colour, facecolor=colour) for colour in part_colours(names).values()]
     figure, (body,) = framed_figure(WIDTH, [PITCH * len(bars) + FOOT], title, about, keys, names)
     draw_bars(body.add_subplot(), bars, unit)

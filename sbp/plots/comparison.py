@@ -36,7 +36,8 @@ DENSE = 2
 class Example:
     """One image with what each run makes of it.
 
-    image: (H, W, C) uint8; annotation: (H, W, D), 0 or 1; predictions: by label, (H, W, D) probabilities.
+    image: (H, W, C) uint8; annotation: (H, W, D), 0 or 1; predictions: by label of every run, (H, W, D)
+    probabilities.
     """
 
     image: np.ndarray
@@ -65,19 +66,16 @@ def comparison_figure(
 ) -> Figure:
     """Runs compared over the compute they spent, 1000 pixels wide.
 
-    Panels: mean average precision per defect and their mean, with losses=True the validation loss per
-    defect, the kept share if a run has train/kept_fraction, and seconds per epoch (mean_epoch_s; its ratio
-    to the first label's). Runs of one label are drawn as their mean with a band from the lowest to the
-    highest seed. examples adds a strip of images, annotations and predictions. title: null states what is
-    compared. Raises ValueError without curves or defects.
+    Panels: mean average precision per defect and their mean, with losses=True the validation loss per defect,
+    and seconds per epoch (mean_epoch_s; its ratio to the first label's). Runs of one label are drawn as their
+    mean with a band from the lowest to the highest seed. examples adds a strip of images, annotations and
+    predictions. title: null states what is compared. Raises ValueError without curves or defects.
     """
     if not curves or not defects:
         raise ValueError(f"a comparison needs curves ({len(curves)} given) and defects ({list(defects)})")
     groups = by_label(curves)
     styles = line_styles(groups)
     metrics = comparison_metrics(defects, losses)
-    if any("train/kept_fraction" in curve.values for curve in curves):
-        metrics["train/kept_fraction"] = "share of images trained on"
     about = "mAP: region-level mean average precision on validation images; 1 baseline epoch: one full pass. "
     about += seeds_text(groups)
     side = (WIDTH - 2 * MARGIN + GAP) // (2 + len(groups)) - GAP
@@ -117,14 +115,11 @@ def _bar(label: str, curves: Sequence[Curve], styles: Mapping[str, dict]) -> Bar
     return Bar(label, {"epoch": seconds}, colour=styles[label]["color"])
 
 
-def _example_row(example: Example, labels: Sequence[str], size: tuple[int, int]) -> list[np.ndarray | None]:
-    """The image, its annotation, and the prediction under each label, if there is one."""
-    dense = (DENSE * size[0], DENSE * size[1])
-    row: list[np.ndarray | None] = [fit_image(example.image, dense)]
-    row.append(annotation_picture(example.image, example.annotation, dense, dense=DENSE))
-    for found in map(example.predictions.get, labels):
-        row.append(None if found is None else prediction_picture(example.image, found, dense, DENSE))
-    return row
+def _example_row(example: Example, labels: Sequence[str], size: tuple[int, int]) -> list[np.ndarray]:
+    """The image, its annotation, and the prediction under each label."""
+    image, dense = example.image, (DENSE * size[0], DENSE * size[1])
+    row = [fit_image(image, dense), annotation_picture(image, example.annotation, dense, dense=DENSE)]
+    return row + [prediction_picture(image, example.predictions[name], dense, DENSE) for name in labels]
 
 
 def _title(labels: Sequence[str]) -> str:

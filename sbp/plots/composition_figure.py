@@ -21,9 +21,7 @@ def shares(curve: Curve, defects: Sequence[str]) -> np.ndarray:
 
 
 @styled
-def composition_figure(
-    curves: Sequence[Curve], defects: Sequence[str], *, title: str, about: str = ""
-) -> Figure:
+def composition_figure(curves: Sequence[Curve], defects: Sequence[str], *, title: str) -> Figure:
     """Two panels per arm: above, the stack is the kept share of all images; below, of those kept.
 
     The first seed of each arm is shown. Needs train/kept_fraction and train/share/... Raises ValueError
@@ -35,7 +33,7 @@ def composition_figure(
     colours = [*group_colours(len(defects)), SEVERAL_COLOUR]
     columns = min(len(firsts), 4)
     blocks = -(-len(firsts) // columns)
-    about = about or "Above: share of all training images; below: of those trained on. First seed."
+    about = "Above: share of all training images; below: of those trained on. First seed."
     keys = [swatch(colour, facecolor=colour) for colour in colours]
     names = ["healthy", *defects, "several defects"]
     figure, (body,) = framed_figure(WIDTH, [2 * blocks * ROW_HEIGHT], title, about, keys, names)

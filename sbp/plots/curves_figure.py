@@ -30,7 +30,6 @@ def curves_figure(
     x: Axis,
     *,
     title: str,
-    about: str = "",
     log_y: bool = False,
 ) -> Figure:
     """A figure 1000 pixels wide. metrics: key to panel title.
@@ -45,8 +44,8 @@ def curves_figure(
     known = {label: any(band(members, metric, x) for metric in metrics) for label, members in groups.items()}
     labels = [label if known[label] else f"{label} (no data)" for label in groups]
     height = PANEL_HEIGHT * rows_and_columns(len(metrics))[0]
-    about = about or seeds_text(groups)
-    figure, (body,) = framed_figure(WIDTH, [height], title, about, legend_lines(styles), labels)
+    head = (title, seeds_text(groups), legend_lines(styles), labels)
+    figure, (body,) = framed_figure(WIDTH, [height], *head)
     draw_panels(body, groups, styles, metrics, x, log_y)
     return figure
 

@@ -66,72 +66,43 @@ class GalleryEntry:
 
 
 @styled
-def gallery_figure(
-    entries: Sequence[GalleryEntry],
-    defects: Sequence[str],
-    columns: Sequence[str] = COLUMNS,
-    *,
-    title: str = "Images with the highest scores",
-) -> Figure:
+def gallery_figure(entries: Sequence[GalleryEntry], defects: Sequence[str]) -> Figure:
     """One row per image, in the order given, under a title with its name, note and score.
 
-    columns: any of `picture`; `annotation` (outlines; the clean mask dashed in yellow); `prediction`
-    (probabilities as tint, outline at 0.5); `loss` (largest loss over the defects) or `loss:<defect>`, in
-    nats, on one colour scale for the whole figure. Maps are shrunk by their maximum, so that a single bad
-    pixel stays visible. Raises ValueError without entries, or for an unknown column.
+    Columns: the picture; the annotation (outlines; the clean mask dashed in yellow); the prediction
+    (probabilities as tint, outline at 0.5); the largest loss over the defects in nats, on one colour scale
+    for the whole figure. Maps are shrunk by their maximum, so that a single bad pixel stays visible. Raises
+    ValueError without entries, or for maps of another number of defects.
     """
-    _check(entries, defects, columns)
-    has_loss = any(column.startswith("loss") for column in columns)
-    highest = max(_highest(entry.loss_map) for entry in entries) if has_loss else 1.0
-    norm = Normalize(0, highest or 1.0)
-    sizes = [cell_size(entry.image) for entry in entries]
-    body_width, height = columns_width(sizes, len(columns)), rows_height(sizes, has_titles=True)
-    width = max(body_width + BAR * has_loss, 460)
-    keys = mask_keys(defects, any(entry.clean is not None for entry in entries))
-    figure, (body,) = framed_figure(width, [height], title, "", *keys)
-    rows = [
-        [_cell(e, column, defects, size, norm) for column in columns]
-        for e, size in zip(entries, sizes, strict=True)
-    ]
-    titles = [entry.title(rank, body_width // 8) for rank, entry in enumerate(entries, 1)]
-    if len(columns) == 1:
-        titles = [("   ".join(title), "") for title in titles]
-    draw_rows(body, rows, sizes, [column.replace("loss:", "loss of ") for column in columns], titles)
-    if has_loss:
-        top, bar_height = HEAD + ROW_TITLE, min(height - HEAD - ROW_TITLE - GAP, 220)
-        place = (body_width / width, 1 - (top + bar_height) / height, 11 / width, bar_height / height)
-        bar = figure.colorbar(ScalarMappable(norm, "magma"), cax=body.add_axes(place))
-        bar.set_label("pixel loss (nats)")
-    return figure
-
-
-def _check(entries: Sequence[GalleryEntry], defects: Sequence[str], columns: Sequence[str]) -> None:
     if not entries:
         raise ValueError("a gallery needs at least one entry")
-    allowed = (*COLUMNS, *(f"loss:{defect}" for defect in defects))
-    for column in columns:
-        if column not in allowed:
-            raise ValueError(f"unknown gallery column {column!r}, allowed are {', '.join(allowed)}")
     for entry in entries:
         if entry.annotation.shape[-1] != len(defects):
             raise ValueError(f"{entry.name}: {entry.annotation.shape[-1]} maps for {len(defects)} defects")
+    norm = Normalize(0, max(_highest(entry.loss_map) for entry in entries) or 1.0)
+    sizes = [cell_size(entry.image) for entry in entries]
+    body_width, height = columns_width(sizes, len(COLUMNS)), rows_height(sizes, has_titles=True)
+    keys = mask_keys(defects, any(entry.clean is not None for entry in entries))
+    width = body_width + BAR
+    figure, (body,) = framed_figure(width, [height], "Images with the highest scores", "", *keys)
+    rows = [_row(entry, size, norm) for entry, size in zip(entries, sizes, strict=True)]
+    titles = [entry.title(rank, body_width // 8) for rank, entry in enumerate(entries, 1)]
+    draw_rows(body, rows, sizes, COLUMNS, titles)
+    top, bar_height = HEAD + ROW_TITLE, min(height - HEAD - ROW_TITLE - GAP, 220)
+    place = (body_width / width, 1 - (top + bar_height) / height, 11 / width, bar_height / height)
+    bar = figure.colorbar(ScalarMappable(norm, "magma"), cax=body.add_axes(place))
+    bar.set_label("pixel loss (nats)")
+    return figure
 
 
-def _cell(
-    entry: GalleryEntry, column: str, defects: Sequence[str], size: tuple[int, int], norm: Normalize
-) -> np.ndarray:
-    if column == "picture":
-        return fit_image(entry.image, size)
-    if column == "annotation":
-        return annotation_picture(entry.image, entry.annotation, size, entry.clean)
-    if column == "prediction":
-        return prediction_picture(entry.image, entry.prediction, size)
-    if column == "loss":
-        values = entry.loss_map.max(axis=-1)
-    else:
-        values = entry.loss_map[..., list(defects).index(column.removeprefix("loss:"))]
-    colours = colormaps["magma"](norm(fit_map(values, size)))
-    return (np.asarray(colours)[..., :3] * 255).round().astype(np.uint8)
+def _row(entry: GalleryEntry, size: tuple[int, int], norm: Normalize) -> list[np.ndarray]:
+    loss = np.asarray(colormaps["magma"](norm(fit_map(entry.loss_map.max(axis=-1), size))))
+    return [
+        fit_image(entry.image, size),
+        annotation_picture(entry.image, entry.annotation, size, entry.clean),
+        prediction_picture(entry.image, entry.prediction, size),
+        (loss[..., :3] * 255).round().astype(np.uint8),
+    ]
 
 
 def _highest(values: np.ndarray) -> float:

@@ -29,7 +29,7 @@ EPOCH_WIDTH, MAX_HEIGHT = 900, 420
 MAX_BINS, MAX_NARROW_BINS = 64, 32  # up to two defects have wide panels
 MAX_RIDGE_ROWS = 24
 SHARE_TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
-RIDGE_OVERLAP, RIDGE_OVERLAP_LOG = 1.9, 1.1  # rows that the highest ridge covers
+RIDGE_OVERLAP = 1.9  # rows that the highest ridge covers
 
 
 class EpochHistogramPainter:
@@ -146,15 +146,14 @@ def ridge_figure(
     edges: np.ndarray,
     defects: Sequence[str],
     scheme: str,
-    log_count: bool = False,
 ) -> Figure:
     """Ridge figure of a whole run: one row per scored epoch, the oldest on top, one column per defect.
 
     epochs: T epochs, ascending; counts: (T, D, 1 + D, E) integers, per epoch as for EpochHistogramPainter;
     edges: (E + 1,) ascending, in nats; scheme: name of the aggregation, for the title. More than 24 epochs
     are thinned out evenly, the first and the last stay. A ridge's height is the square root of the share of
-    its group, or with log_count the logarithm of 1 + images; dots mark the median score of healthy and of
-    the column's own defect. Raises ValueError without an epoch or for shapes that do not fit together.
+    its group; dots mark the median score of healthy and of the column's own defect. Raises ValueError without
+    an epoch or for shapes that do not fit together.
     """
     values = np.nan_to_num(np.asarray(counts, dtype=np.float64))
     num_defects = len(defects)
@@ -164,15 +163,14 @@ def ridge_figure(
     rows = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MAX_RIDGE_ROWS)).round().astype(int))
     values = _merge_counts(values[rows], _max_bins(num_defects))
     log_edges = _merge_edges(_log_edges(edges), _max_bins(num_defects))
-    heights = np.log10(1 + values) if log_count else np.sqrt(_shares(values))
-    overlap = RIDGE_OVERLAP_LOG if log_count else RIDGE_OVERLAP
-    heights = heights * (overlap / heights.max() if heights.any() else 0)
+    heights = np.sqrt(_shares(values))
+    heights = heights * (RIDGE_OVERLAP / heights.max() if heights.any() else 0)
 
     width = WIDTH if num_defects > 1 else 640
     pitch = float(np.clip(620 / len(rows), 24, 90))
-    space = overlap - 1 + 6 / pitch  # above the highest ridge, in rows
-    how = "log of 1 + images" if log_count else "square root of the share of its group"
-    title, about = f"Image scores under {scheme}, epoch by epoch", f"height: {how}; dots: medians"
+    space = RIDGE_OVERLAP - 1 + 6 / pitch  # above the highest ridge, in rows
+    title = f"Image scores under {scheme}, epoch by epoch"
+    about = "height: square root of the share of its group; dots: medians"
     height = 96 + pitch * (len(rows) + space) + 20 * (num_defects // 4)
     figure, (body,) = framed_figure(width, [height], title, about)
     panels = body.subplots(1, num_defects, sharex=True, sharey=True, squeeze=False)[0]
@@ -295,16 +293,8 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 
 def _log_edges(edges: np.ndarray) -> np.ndarray:
-    """log10 of the edges (E + 1,); an open end (0 or infinity) becomes as wide as its neighbour."""
+    """log10 of the edges (E + 1,)."""
     edges = np.asarray(edges, dtype=np.float64)
-    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all() or edges[0] < 0:
-        raise ValueError("edges must ascend, at least two of them, none negative")
-    with np.errstate(divide="ignore"):
-        logs = np.log10(edges)
-    if not np.isfinite(logs).all() and len(logs) < 4:
-        raise ValueError("edges with an open end need two finite bins at least")
-    if not np.isfinite(logs[0]):
-        logs[0] = 2 * logs[1] - logs[2]
-    if not np.isfinite(logs[-1]):
-        logs[-1] = 2 * logs[-2] - logs[-3]
-    return logs
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all() or edges[0] <= 0:
+        raise ValueError("edges must ascend, at least two of them, all above 0")
+    return np.log10(edges)

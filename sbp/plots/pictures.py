@@ -12,7 +12,6 @@ from sbp.plots.style import (
     FAINT_TEXT,
     MARGIN,
     defect_colour,
-    frame_picture,
     rgb_bytes,
     shorten,
     swatch,
@@ -166,41 +165,37 @@ def mask_keys(defects: Sequence[str], has_clean: bool = False) -> tuple[list[Pat
 
 def draw_rows(
     figure: SubFigure,
-    rows: Sequence[Sequence[np.ndarray | None]],
+    rows: Sequence[Sequence[np.ndarray]],
     sizes: Sequence[tuple[int, int]],
     columns: Sequence[str],
     titles: Sequence[tuple[str, str]] = (),
-) -> list[Axes]:
-    """Rows of pictures, pixel by pixel where they are as large as their cell; returns the axes.
+) -> None:
+    """Rows of pictures, pixel by pixel where they are as large as their cell.
 
-    figure: `columns_width` wide at least and `rows_height` high; rows: pictures (h, w, 3) uint8, None where
-    there is none; sizes: (width, height) of each row's cells in the figure's pixels; columns: names above
-    them; titles: of the rows, at their left and right ends, or none.
+    figure: `columns_width` wide at least and `rows_height` high; rows: pictures (h, w, 3) uint8; sizes:
+    (width, height) of each row's cells in the figure's pixels; columns: names above them; titles: of the
+    rows, at their left and right ends, or none.
     """
     total_width, total_height = figure.bbox.size
-    cell = max(width for width, _ in sizes)
-    top, drawn = float(HEAD), []
+    cell, top = max(width for width, _ in sizes), float(HEAD)
     for r, (row, (width, height)) in enumerate(zip(rows, sizes, strict=True)):
         top += ROW_TITLE if titles else 0
+        drawn: list[Axes] = []
         for c, picture in enumerate(row):
             left = MARGIN + c * (cell + GAP) + (cell - width) / 2
             box = (left / total_width, 1 - (top + height) / total_height)
             axes = figure.add_axes((*box, width / total_width, height / total_height))
-            frame_picture(axes)
-            if picture is None:
-                axes.text(0.5, 0.5, "no prediction", ha="center", va="center", color=FAINT_TEXT)
-            else:
-                axes.imshow(picture, aspect="auto")
+            axes.imshow(picture, aspect="auto")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(visible=True, linewidth=0.6)
             drawn.append(axes)
         if titles:
-            first, last = drawn[-len(row)], drawn[-1]
-            first.set_title(titles[r][0], loc="left", fontsize=9)
-            last.set_title(titles[r][1], loc="right", fontsize=9, fontweight="normal", color=FAINT_TEXT)
+            drawn[0].set_title(titles[r][0], loc="left", fontsize=9)
+            drawn[-1].set_title(titles[r][1], loc="right", fontsize=9, fontweight="normal", color=FAINT_TEXT)
         top += height + GAP
     for c, name in enumerate(columns):
         x = (MARGIN + c * (cell + GAP) + cell / 2) / total_width
         figure.text(x, 1 - (HEAD - 5) / total_height, wrapped(name, cell + GAP), ha="center", va="bottom")
-    return drawn
 
 
 def columns_width(sizes: Sequence[tuple[int, int]], columns: int) -> int:

@@ -19,7 +19,7 @@ SUBSAMPLES = {
 
 
 @styled
-def similarity_figure(curves: Sequence[Curve], *, title: str, about: str = "") -> Figure:
+def similarity_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     """Rows: cosine and share of equal signs; columns: the whole model and its layer groups; lines:
     high-loss, random and low-loss subsamples, with a band over seeds.
 
@@ -31,7 +31,7 @@ def similarity_figure(curves: Sequence[Curve], *, title: str, about: str = "") -
     groups = [g for g in GROUPS if any(key.endswith(f"/{g}") for key in known)] or ["whole"]
     labels = [f"{name} loss" if name != "random" else name for name in SUBSAMPLES]
     heights = [230 * len(MEASURES)]
-    figure, (body,) = framed_figure(WIDTH, heights, title, about, legend_lines(SUBSAMPLES), labels)
+    figure, (body,) = framed_figure(WIDTH, heights, title, "", legend_lines(SUBSAMPLES), labels)
     grid = body.add_gridspec(len(MEASURES), len(groups))
     for row, (measure, words) in enumerate(MEASURES.items()):
         for column, group in enumerate(groups):

@@ -14,7 +14,6 @@ import cv2
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure, SubFigure
@@ -142,12 +141,6 @@ def wrapped(text: str, width: float) -> str:
 def fitting(text: str, axes_width: float) -> str:
     """The title of axes that are that many pixels wide, cut to them."""
     return shorten(text, max(int(axes_width / 7.3), 4))
-
-
-def frame_picture(axes: Axes) -> None:
-    """A thin frame, no ticks and no grid, for axes that hold a picture."""
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, linewidth=0.6)
 
 
 @styled

@@ -20,14 +20,12 @@ def write_record(
 ) -> list[Path]:
     """Write results.csv, a row per run, and verdicts.csv, a row per rule, beside each section's claims.
 
-    At a scale other than cpu the files are named results_<scale>.csv and verdicts_<scale>.csv. Sections
-    without a folder have no place for them and are left out. Returns what was written.
+    At a scale other than cpu the files are named results_<scale>.csv and verdicts_<scale>.csv. Returns what
+    was written.
     """
     study, written = read_study(output_root, scale, sections, uri, experiment), []
     suffix = "" if study.scale == "cpu" else f"_{study.scale}"
     for section in chosen_sections(sections):
-        if section.folder is None:
-            continue
         arms = study.arms_of(section)
         rows = [
             result_row(run) | {"arm": arm} for arm, runs in arms.items() for _, run in sorted(runs.items())

@@ -9,36 +9,15 @@ from sbp.report.run_curves import EVERY_EPOCH, run_label
 from sbp.tracking.runs import RecordedRun
 
 PARAMS = (
-    "scale",
-    "data",
-    "selection",
-    "defects",
-    "aggregation",
-    "beta",
-    "staleness",
-    "upsampling",
-    "model",
-    "budget.compute",
-    "data.image_size",
-    "data.train_images",
-    "trainer.batch_size",
-    "optimizer.lr",
-)
+    "scale", "data", "selection", "defects", "aggregation", "beta", "staleness", "upsampling", "model",
+    "budget.compute", "data.image_size", "data.train_images", "trainer.batch_size", "optimizer.lr",
+)  # fmt: skip
 RESOLVED = ("resolved.beta", "resolved.N", "resolved.K")
 """What `auto` or a value beside a group's options came to; only where a run has them."""
 TAGS = (
-    "exclusive",
-    "fingerprint",
-    "code.version",
-    "results.version",
-    "git.commit",
-    "git.dirty",
-    "hardware.cpu",
-    "hardware.cores",
-    "hardware.gpu",
-    "hardware.torch_threads",
-    "version.torch",
-)
+    "exclusive", "fingerprint", "code.version", "results.version", "git.commit", "git.dirty", "hardware.cpu",
+    "hardware.cores", "hardware.gpu", "hardware.torch_threads", "version.torch",
+)  # fmt: skip
 
 
 def result_row(run: RecordedRun) -> dict[str, str]:

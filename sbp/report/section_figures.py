@@ -1,11 +1,13 @@
 """The figures of a section of the report, as its file describes them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from sbp.metrics.loss_histogram import LossHistogram
 from sbp.plots.bars_figure import Bar, bars_figure
@@ -14,16 +16,17 @@ from sbp.plots.curve import Axis, Curve
 from sbp.plots.curves_figure import curves_figure
 from sbp.plots.histogram_figure import ridge_figure
 from sbp.plots.similarity_figure import similarity_figure
+from sbp.plots.style import DPI, styled
 from sbp.report.measures import ran_exclusively
 from sbp.report.page import Picture
-from sbp.report.render import Draw, Drawing, MakeFigure
 from sbp.report.run_curves import run_curve
 from sbp.report.section_file import FigureSpec
 from sbp.tracking.runs import RecordedRun
 
 Arms = Mapping[str, Mapping[int, RecordedRun]]
-Made = tuple[MakeFigure | bytes, str, str]
-"""How a figure is made, or its PNG; the end of its name; what it shows."""
+MakeFigure = Callable[[], Figure]
+Made = tuple[MakeFigure | Path, str, str]
+"""How a figure is made, or its PNG file; the end of its name; what it shows."""
 WORK = {"scoring": "scoring", "training": "training", "waiting for data": "data"}
 
 
@@ -33,20 +36,29 @@ def section_pictures(
     arms: Arms,
     labels: Mapping[str, str],
     roles: Mapping[str, str],
-    draw: Draw,
-) -> list[Drawing]:
-    """Every figure of the section `name` that its runs can give. arms: arm -> seed -> run; labels: by arm;
-    roles: the defects' names for {common} and {rare}; draw: see Renderer."""
-    drawings = []
+) -> Iterator[tuple[MakeFigure | Path, Picture]]:
+    """Every figure of the section `name` that its runs can give: what `render` takes, and the picture without
+    its bytes. arms: arm -> seed -> run; labels: by arm; roles: the defects' names for {common} and {rare}."""
     for number, spec in enumerate(figures, 1):
         chosen = {arm: arms[arm] for arm in (spec.arms or arms) if arms.get(arm)}
-        if not chosen:
-            continue
-        for made, suffix, alt in KINDS[spec.kind](spec, chosen, labels, roles):
+        for made, suffix, alt in KINDS[spec.kind](spec, chosen, labels, roles) if chosen else ():
             stem = f"{name}-{number}-{spec.kind}{suffix}".replace("_", "-")
-            about = Picture(stem, spec.title, spec.caption, alt, made if isinstance(made, bytes) else b"")
-            drawings.append(Drawing(about) if isinstance(made, bytes) else draw(made, about))
-    return drawings
+            yield made, Picture(stem, spec.title, spec.caption, alt, b"")
+
+
+@styled
+def render(made: MakeFigure | Path) -> tuple[bytes, bytes | None]:
+    """PNG and SVG of a figure, the same bytes for the same figure; of a PNG file, no SVG."""
+    if isinstance(made, Path):
+        return made.read_bytes(), None
+    figure = made()
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(
+        png, format="png", dpi=1.6 * DPI, metadata={"Software": None},
+        pil_kwargs={"compress_level": 2},  # at the usual 6, compression takes a third of the time
+    )  # fmt: skip
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    return png.getvalue(), svg.getvalue()
 
 
 def _curves(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
@@ -112,7 +124,7 @@ def _ridge(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
 
 def _gallery(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
     found = _artifacts(arms, "figures/gallery.png")
-    return [(p.read_bytes(), f"-{arm}", f"{labels[arm]}: the images of the highest loss") for arm, p in found]
+    return [(path, f"-{arm}", f"{labels[arm]}: the images of the highest loss") for arm, path in found]
 
 
 def _artifacts(arms: Arms, name: str) -> list[tuple[str, Path]]:

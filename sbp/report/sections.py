@@ -2,7 +2,7 @@
 
 Nothing is listed: a file conf/experiment/NAME.yaml with `section: NAME` makes a section, and a file
 experiments/NAME/claims.yaml beside it says what the report shows and judges. Both are looked for in the
-project's folders and in those of plugins.
+project's folders and in those of plugins; a section of a plugin is reported and run when it is asked for.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from sbp.report.section_file import SectionFile, load_section_file
 @dataclass(frozen=True)
 class Section:
     """One experiment. arms: names of conf/arm options that its experiment runs, empty if it sweeps something
-    else; exclusive: its runs have the machine to themselves; folder: of its claims and recorded results, or
-    None; file: what claims.yaml says, or None."""
+    else; exclusive: its runs have the machine to themselves; folder: of its claims and recorded results, if
+    it has any; file: what claims.yaml says, if there is one."""
 
     name: str
     experiment: str
     arms: tuple[str, ...]
     exclusive: bool
-    folder: Path | None
+    folder: Path
     file: SectionFile | None
 
     @property
@@ -59,13 +59,18 @@ def known_sections() -> dict[str, Section]:
 
 
 def chosen_sections(wanted: Sequence[str] | None = None) -> list[Section]:
-    """The sections asked for, or all that have claims, in the order of a report. Raises UserError for one
-    that there is not."""
+    """The sections asked for, or all of the project's own that have claims, in the order of a report. Raises
+    UserError for one that there is not."""
     known = known_sections()
     for name in wanted or ():
         if name not in known:
             raise UserError(f"section {name}: must be one of {', '.join(known)}")
-    return [s for s in known.values() if (s.file is not None if wanted is None else s.name in wanted)]
+    own = sections_dirs()[0]
+    return [
+        section
+        for section in known.values()
+        if (section.name in wanted if wanted else section.file and section.folder.parent == own)
+    ]
 
 
 def arm_label(arm: str) -> str:
@@ -78,21 +83,22 @@ def arm_label(arm: str) -> str:
 
 def _files(group: str) -> list[Path]:
     """The option files of a config group; ours first."""
-    return [path for folder in conf_dirs() for path in sorted((Path(folder) / group).glob("*.yaml"))]
+    return [path for folder in conf_dirs() for path in sorted((folder / group).glob("*.yaml"))]
 
 
 def _section(name: str, stem: str, content: dict) -> Section:
     params = content.get("hydra", {}).get("sweeper", {}).get("params", {})
     listed = params.get("arm", params.get("+arm", ""))
     arms = listed if isinstance(listed, list) else [a.strip() for a in str(listed).split(",") if a.strip()]
-    folders = [Path(folder) / name for folder in sections_dirs() if (Path(folder) / name).is_dir()]
-    file = next((f / "claims.yaml" for f in folders if (f / "claims.yaml").is_file()), None)
+    folders = [folder / name for folder in sections_dirs()]
+    folder = next((f for f in folders if (f / "claims.yaml").is_file()), folders[0])
+    file = folder / "claims.yaml"
     allowed = dict.fromkeys([*arms, *(path.stem for path in _files("arm"))])
     return Section(
         name=name,
         experiment=stem,
         arms=tuple(arms),
         exclusive=bool(content.get("exclusive", False)),
-        folder=file.parent if file else next(iter(folders), None),
-        file=load_section_file(file, allowed) if file else None,
+        folder=folder,
+        file=load_section_file(file, allowed) if file.is_file() else None,
     )

@@ -3,27 +3,25 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sbp.errors import UserError
 from sbp.plots.comparison import comparison_metrics
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
 from sbp.report.documents import write_html, write_markdown, write_pictures
 from sbp.report.page import Cell, ClaimRow, Estimate, Picture, ReportPage, SectionPage, Table
-from sbp.report.render import Draw, Drawing, Renderer
 from sbp.report.results import epoch_s, kept_fraction
 from sbp.report.run_curves import run_label
-from sbp.report.section_figures import section_pictures
+from sbp.report.section_figures import render, section_pictures
 from sbp.report.section_file import default_figures
 from sbp.report.sections import Section, arm_label, chosen_sections
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 Arms = dict[str, dict[int, RecordedRun]]
 FINISHED = "attributes.status = 'FINISHED'"
@@ -90,7 +88,7 @@ def _arm(run: RecordedRun, section: str) -> str:
     return run_label(run) if arm == "None" else arm
 
 
-def _elsewhere(client: "MlflowClient", asked_for: str) -> str:
+def _elsewhere(client: Any, asked_for: str) -> str:
     """Where there are finished runs instead: other sections, scales or experiments of MLflow."""
     found: Counter[str] = Counter()
     for experiment in client.search_experiments():
@@ -130,12 +128,13 @@ def claim_row(result: ClaimResult) -> ClaimRow:
     )
 
 
-def section_drawings(section: Section, study: Study, draw: Draw) -> list[Drawing]:
-    """A section's figures, being rendered."""
+def section_drawings(section: Section, study: Study, pool: Executor) -> list[tuple[Picture, Future]]:
+    """A section's figures without their bytes, which are being rendered by `pool`."""
     metrics = comparison_metrics(study.runs[-1].defects)
     figures = section.file.figures if section.file else default_figures(metrics)
     arms = study.arms_of(section)
-    return section_pictures(section.name, figures, arms, labels_of(arms), defect_roles(study), draw)
+    made = section_pictures(section.name, figures, arms, labels_of(arms), defect_roles(study))
+    return [(picture, pool.submit(render, figure)) for figure, picture in made]
 
 
 def labels_of(arms: Arms) -> dict[str, str]:
@@ -143,8 +142,8 @@ def labels_of(arms: Arms) -> dict[str, str]:
     return {arm: next(map(run_label, runs.values()), "") or arm_label(arm) for arm, runs in arms.items()}
 
 
-def section_page(section: Section, study: Study, pictures: Sequence[Picture]) -> SectionPage:
-    """One section of the report."""
+def section_page(section: Section, study: Study, drawings: Sequence[tuple[Picture, Future]]) -> SectionPage:
+    """One section of the report; waits for its figures."""
     arms = study.arms_of(section)
     labels = labels_of(arms)
     seeds = sorted({run.seed for run in study.runs})
@@ -153,7 +152,7 @@ def section_page(section: Section, study: Study, pictures: Sequence[Picture]) ->
         title=section.title,
         question=section.file.question if section.file else "",
         claims=[claim_row(result) for result in judged(section, study)],
-        pictures=pictures,
+        pictures=[replace(p, **dict(zip(("png", "svg"), f.result(), strict=True))) for p, f in drawings],
         tables=[results_table(arms, labels)],
         missing=[f"{labels[arm]}, seed {s}" for arm in arms for s in seeds if s not in arms[arm]],
         notes=section.file.notes if section.file else "",
@@ -185,16 +184,14 @@ def results_table(arms: Arms, labels: Mapping[str, str]) -> Table:
     return Table(columns + [f"test {defect}" for defect in defects], rows, caption)
 
 
-def report_page(study: Study, sections: Sequence[Section], renderer: Renderer | None = None) -> ReportPage:
-    """The whole report. renderer: what makes the figures; None: this process."""
-    draw = (renderer or Renderer(0)).draw
-    drawings = {section.name: section_drawings(section, study, draw) for section in sections}
-    pictures = {name: [drawing.picture() for drawing in drawn] for name, drawn in drawings.items()}
+def report_page(study: Study, sections: Sequence[Section], pool: Executor) -> ReportPage:
+    """The whole report. pool: what renders the figures, while the data of the next ones is read."""
+    drawings = [section_drawings(section, study, pool) for section in sections]
     return ReportPage(
         title="Selective back-propagation for segmentation",
         subtitle="The claims of the blog post, and what was measured",
         facts=facts(study),
-        sections=[section_page(section, study, pictures[section.name]) for section in sections],
+        sections=[section_page(s, study, drawn) for s, drawn in zip(sections, drawings, strict=True)],
         warnings=warnings(study),
     )
 
@@ -260,9 +257,10 @@ def write_report(
     experiment: MLflow's store and the experiment's name in it. Raises UserError, see `read_study`.
     """
     chosen = chosen_sections(sections)
-    with Renderer(processes=min(4, os.cpu_count() or 1)) as renderer:
+    # spawn, not fork: the tracking client has threads
+    with ProcessPoolExecutor(min(4, os.cpu_count() or 1), get_context("spawn")) as pool:
         study = read_study(output_root, scale, sections, uri, experiment)
-        page = report_page(study, chosen, renderer)
+        page = report_page(study, chosen, pool)
     folder = Path(out) if out else Path(output_root) / "report" / study.scale
     write_pictures(page, folder / "figures")
     write_markdown(page, folder / "report.md")

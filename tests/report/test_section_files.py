@@ -9,7 +9,7 @@ from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
 from sbp.report import sections
 from sbp.report.section_file import load_section_file
-from sbp.report.sections import chosen_sections, known_sections
+from sbp.report.sections import arm_label, chosen_sections, known_sections
 from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "experiments").glob("*/claims.yaml"))
@@ -134,10 +134,15 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """Writes files into a folder that has conf/ and experiments/ beside ours, as a plugin has."""
-    ours = sections.conf_dirs(), sections.sections_dirs()
-    monkeypatch.setattr(sections, "conf_dirs", lambda: [*ours[0], tmp_path / "conf"])
-    monkeypatch.setattr(sections, "sections_dirs", lambda: [*ours[1], tmp_path / "experiments"])
+    """Writes files into a project that has our sections, and into plugin/ beside it."""
+    for path in FILES:
+        copy = tmp_path / "experiments" / path.parent.name / path.name
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(path.read_bytes())
+    shown = [tmp_path / "experiments", tmp_path / "plugin/experiments"]
+    configs = [ROOT / "conf", tmp_path / "conf", tmp_path / "plugin/conf"]
+    monkeypatch.setattr(sections, "sections_dirs", lambda: shown)
+    monkeypatch.setattr(sections, "conf_dirs", lambda: configs)
     known_sections.cache_clear()
 
     def write(path: str, content: dict) -> None:
@@ -166,6 +171,20 @@ def test_a_section_of_ones_own_is_an_experiment_file_and_its_claims(own, key):
     assert names[1:4] == ["first_experiment", "mine", "efficiency"]
     (mine,) = chosen_sections(["mine"])
     assert (mine.title, mine.folder.name) == ("My own", "mine")
+
+
+def test_a_plugins_section_is_there_when_it_is_asked_for(own):
+    own("plugin/conf/experiment/theirs.yaml", experiment("theirs", "their_arm"))
+    own("plugin/conf/arm/their_arm.yaml", {"label": "theirs, at best"})
+    own("plugin/experiments/theirs/claims.yaml", {"title": "Theirs", "question": "Q?", "order": 1.5})
+    assert "theirs" not in [s.name for s in chosen_sections()]
+    (theirs,) = chosen_sections(["theirs"])
+    assert (theirs.title, theirs.arms) == ("Theirs", ("their_arm",))
+    assert [arm_label(arm) for arm in ("their_arm", "random_b2", "nobodys")] == [
+        "theirs, at best",
+        "random, as many as beta 2",
+        "nobodys",
+    ]
 
 
 def test_two_sections_cannot_have_the_same_place(own):

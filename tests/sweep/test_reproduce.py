@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -128,7 +129,7 @@ def test_the_report_has_every_figure_and_no_run_is_missing(grid):
 
 def test_the_page_and_its_twin_hold_every_claim_with_a_verdict_of_one_seed(grid):
     study = read_study(str(grid[0]), "smoke")
-    claims = report_page(study, chosen_sections()).claims()
+    claims = report_page(study, chosen_sections(), ThreadPoolExecutor(1)).claims()
     twin = (grid[0] / "report/smoke/report.md").read_text()
     page = read((grid[0] / "report/smoke/report.html").read_text()).text
     assert len(claims) >= 30
@@ -151,7 +152,7 @@ def test_a_missing_run_is_shown_as_missing(grid, tmp_path, monkeypatch):
     gone = {arm: runs for arm, runs in study.runs_by_arm.items() if arm != "random_b2"}
     thinner = type(study)(study.scale, gone, study.runs)
     (section,) = chosen_sections(["selectivity"])
-    (page,) = report_page(thinner, [section]).sections
+    (page,) = report_page(thinner, [section], ThreadPoolExecutor(1)).sections
     assert len(page.missing) == 1
     assert page.missing[0].endswith("seed 0")
     assert len(page.pictures) == len(section.file.figures)
