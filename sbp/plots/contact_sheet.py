@@ -25,7 +25,12 @@ def contact_sheet(
     many as `defects`; scale: pixels of the sheet per pixel of an image, at least 1. Returns (h, w, 3) uint8
     RGB. Raises ValueError without images, or for lengths or shapes that do not fit together.
     """
-    _check(images, masks, titles, defects, columns, scale)
+    if not images:
+        raise ValueError("a contact sheet needs at least one image")
+    if columns < 1 or scale < 1:
+        raise ValueError(f"columns={columns}, scale={scale}, both must be at least 1")
+    if not len(images) == len(masks) == len(titles):
+        raise ValueError(f"{len(images)} images, {len(masks)} masks, {len(titles)} titles: must be as many")
     cell_width = max(image.shape[1] for image in images) * scale
     cell_height = max(image.shape[0] for image in images) * scale
     rows, used = -(-len(images) // columns), min(columns, len(images))
@@ -43,27 +48,9 @@ def contact_sheet(
         y = 1 - (top + cell_height + TITLE / 2) / height
         figure.text(left / width, y, text, fontsize=8, color=FAINT_TEXT, va="center")
     sheet = figure_to_array(figure)
-    for image, mask, (left, top) in zip(images, masks, places, strict=True):
+    for image, mask, title, (left, top) in zip(images, masks, titles, places, strict=True):
+        if mask.shape != (shape := (*image.shape[:2], len(defects))):
+            raise ValueError(f"{title}: masks have shape {mask.shape}, must be {shape}")
         size = (image.shape[1] * scale, image.shape[0] * scale)
         sheet[top : top + size[1], left : left + size[0]] = annotation_picture(image, mask, size)
     return sheet
-
-
-def _check(
-    images: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    titles: Sequence[str],
-    defects: Sequence[str],
-    columns: int,
-    scale: int,
-) -> None:
-    if not images:
-        raise ValueError("a contact sheet needs at least one image")
-    if columns < 1 or scale < 1:
-        raise ValueError(f"columns={columns}, scale={scale}, both must be at least 1")
-    if not len(images) == len(masks) == len(titles):
-        raise ValueError(f"{len(images)} images, {len(masks)} masks, {len(titles)} titles: must be as many")
-    for title, image, mask in zip(titles, images, masks, strict=True):
-        shape = (*image.shape[:2], len(defects))
-        if mask.shape != shape:
-            raise ValueError(f"{title}: masks have shape {mask.shape}, must be {shape}")

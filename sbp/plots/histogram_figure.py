@@ -91,10 +91,8 @@ class EpochHistogramPainter:
                     if drawn:
                         patch.set_data(*_trimmed(heights[column, group], self._edges))
         self._title.set_text(f"Epoch {epoch}")
-        for group, (name, text) in enumerate(zip(group_names(self.defects), self._texts, strict=True)):
-            fewest, most = totals[..., group].min(), totals[..., group].max()
-            number = f"{most:,.0f}" if fewest == most else f"{fewest:,.0f} to {most:,.0f}"
-            text.set_text(f"{shorten(name, 26)}  n = {number}")
+        for name, text in zip(_legend_texts(self.defects, totals), self._texts, strict=True):
+            text.set_text(name)
         return self._render()
 
     def _merged(self, scheme: str, counts: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -166,20 +164,23 @@ def ridge_figure(
     heights = np.sqrt(_shares(values))
     heights = heights * (RIDGE_OVERLAP / heights.max() if heights.any() else 0)
 
-    width = WIDTH if num_defects > 1 else 640
+    width, colours = WIDTH if num_defects > 1 else 640, group_colours(num_defects)
     pitch = float(np.clip(620 / len(rows), 24, 90))
     space = RIDGE_OVERLAP - 1 + 6 / pitch  # above the highest ridge, in rows
-    title = f"Image scores under {scheme}, epoch by epoch"
-    about = "height: square root of the share of its group; dots: medians"
-    height = 96 + pitch * (len(rows) + space) + 20 * (num_defects // 4)
-    figure, (body,) = framed_figure(width, [height], title, about)
+    figure, (body,) = framed_figure(
+        width,
+        [76 + pitch * (len(rows) + space)],
+        f"Image scores under {scheme}, epoch by epoch",
+        "height: square root of the share of its group; dots: medians",
+        [swatch(colour) for colour in colours],
+        _legend_texts(defects, values[-1].sum(axis=-1)),
+    )
     panels = body.subplots(1, num_defects, sharex=True, sharey=True, squeeze=False)[0]
     _score_axis(panels[0], *_used_range(values, log_edges))
     bases = range(-1, -1 - len(rows), -1)
     panels[0].set_ylim(-len(rows), space)
     panels[0].set_yticks(bases, [str(epochs[row]) for row in rows])
     panels[0].set_ylabel("epoch")
-    colours = group_colours(num_defects)
     for column, (axes, defect) in enumerate(zip(panels, defects, strict=True)):
         axes.set_xlabel(_score_name(width / num_defects))
         axes.tick_params(axis="y", length=0)
@@ -188,10 +189,6 @@ def ridge_figure(
         axes.set_title(_channel(defect, width / num_defects), loc="center", fontweight="normal")
         for index, base in enumerate(bases):
             _draw_ridge(axes, log_edges, heights[index, column], values[index, column], base, colours, column)
-    last = values[-1].sum(axis=-1).max(axis=0)
-    groups = zip(group_names(defects), last, strict=True)
-    names = [f"{shorten(name, 26)}  n = {total:,.0f}" for name, total in groups]
-    add_legend(body, [swatch(colour) for colour in colours], names, "outside lower center")
     return figure
 
 
@@ -250,6 +247,13 @@ def _trimmed(heights: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.nda
     filled = np.flatnonzero(heights)
     first, last = filled[0], filled[-1] + 1
     return heights[first:last], edges[first : last + 1]
+
+
+def _legend_texts(defects: Sequence[str], totals: np.ndarray) -> list[str]:
+    """Names of the groups and their numbers of images, from totals (..., 1 + D)."""
+    columns = totals.reshape(-1, totals.shape[-1]).T
+    numbers = [f"{c.min():,.0f} to {c.max():,.0f}" if np.ptp(c) else f"{c[0]:,.0f}" for c in columns]
+    return [f"{shorten(n, 26)}  n = {t}" for n, t in zip(group_names(defects), numbers, strict=True)]
 
 
 def _step_style(colour: str, group: int, column: int) -> dict[str, Any]:
