@@ -35,11 +35,6 @@ def experiments_dir() -> str:
     return str(root / "experiments" if root else PACKAGE / "experiments")
 
 
-def conf_dirs() -> list[Path]:
-    """Every folder that holds config groups: ours, then those of plugins."""
-    return [Path(conf_dir()), *plugin_folders("conf")]
-
-
 def sections_dirs() -> list[Path]:
     """Every folder that holds folders of sections: ours, then those of plugins."""
     return [Path(experiments_dir()), *plugin_folders("experiments")]
