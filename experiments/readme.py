@@ -1,19 +1,18 @@
-"""Part of `make record`: the README's tables and pictures, from the recorded results and the report."""
+"""Part of `make record`: the tables of docs/results.md, the README's tally, and the pictures of both."""
 
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.reproduce import SECTIONS
 from sbp.config.paths import experiments_dir, output_root
-from sbp.report.markdown import claims_table, replace_between
+from sbp.report.documents import claims_table, markdown_rows, replace_between
 from sbp.report.page import ClaimRow, Estimate, tally
-from sbp.report.record import read_rows
-from sbp.report.study import ORDER
+from sbp.report.results import read_rows
+from sbp.report.sections import chosen_sections
 
 PICTURES = ("two-defects-2-curves", "efficiency-1-bars")
-README = Path(experiments_dir()).parent / "README.md"
+ROOT = Path(experiments_dir()).parent
 COLUMNS = {
     "epochs": "epochs",
     "val/map": "val mAP",
@@ -23,13 +22,20 @@ COLUMNS = {
 }
 
 
-def main(path: Path = README) -> None:
-    """Rewrite what stands between the markers `claims` and `results`."""
-    text = replace_between(path.read_text(encoding="utf-8"), "claims", claims_table(recorded_claims()))
-    text = replace_between(text, "tally", f"**{tally(recorded_claims())}.**")
-    path.write_text(replace_between(text, "results", results_table(recorded_runs())), encoding="utf-8")
-    copy_pictures(Path(output_root()) / "report" / "cpu" / "figures", path.parent / "docs" / "images")
-    print(f"{path}: tables of {len(recorded_claims())} claims and {len(recorded_runs())} runs")
+def main(root: Path = ROOT) -> None:
+    """Rewrite what stands between the markers `claims` and `results`, and in the README `tally`."""
+    claims, runs = recorded_claims(), recorded_runs()
+    blocks = {
+        "docs/results.md": {"claims": claims_table(claims), "results": results_table(runs)},
+        "README.md": {"tally": f"**{tally(claims)}.**"},
+    }
+    for name, markers in blocks.items():
+        text = (root / name).read_text(encoding="utf-8")
+        for marker, block in markers.items():
+            text = replace_between(text, marker, block)
+        (root / name).write_text(text, encoding="utf-8")
+    copy_pictures(Path(output_root()) / "report" / "cpu" / "figures", root / "docs" / "images")
+    print(f"{', '.join(blocks)}: {len(claims)} claims, {len(runs)} runs")
 
 
 def copy_pictures(figures: Path, images: Path) -> None:
@@ -42,28 +48,25 @@ def copy_pictures(figures: Path, images: Path) -> None:
 
 def recorded_claims() -> list[ClaimRow]:
     """Every claim with a recorded verdict, in the order of the sections."""
-    found: dict[str, ClaimRow] = {}
-    for section in ORDER:
-        for row in _rows(section, "verdicts.csv"):
-            known = found.get(row["id"])
-            rules, measured = ([*known.rules], [*known.measured]) if known else ([], [])
-            if row.get("rule"):
-                rules.append(row["rule"])
-                measured.append(row["measured"])
-            found[row["id"]] = ClaimRow(
-                row["id"], row["source"], row["claim"], rules, measured, row["verdict"], ""
-            )
-    return list(found.values())
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in _recorded("verdicts.csv"):
+        found.setdefault(row["id"], []).append(row)
+    claims = []
+    for name, rows in found.items():
+        rules, measured = ([row[key] for row in rows if row["rule"]] for key in ("rule", "measured"))
+        last = rows[-1]
+        claims.append(ClaimRow(name, last["source"], last["claim"], rules, measured, last["verdict"]))
+    return claims
 
 
 def recorded_runs() -> list[dict[str, str]]:
     """Every recorded run once, however many sections hold it."""
-    return list({row["run_id"]: row for name in SECTIONS for row in _rows(name, "results.csv")}.values())
+    return list({row["run_id"]: row for row in _recorded("results.csv")}.values())
 
 
-def _rows(section: str, name: str) -> list[dict[str, str]]:
-    path = Path(experiments_dir()) / section / name
-    return read_rows(path) if path.is_file() else []
+def _recorded(name: str) -> list[dict[str, str]]:
+    """The rows of a file of every section that has claims."""
+    return [row for section in chosen_sections() for row in read_rows(section.folder / name)]
 
 
 def results_table(rows: Iterable[dict[str, str]]) -> str:
@@ -72,12 +75,11 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
     for row in rows:
         arms.setdefault(row["label"], []).append(row)
     ranked = sorted(arms.items(), key=lambda item: -_estimate(item[1], "test/map").mean)
-    lines = ["| run | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
+    cells = []
     for label, members in ranked:
-        cells = [f"{_estimate(members, 'epochs').mean:.0f}"]
-        cells += [str(_estimate(members, key)) for key in list(COLUMNS)[1:]]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        numbers = [str(_estimate(members, key)) for key in list(COLUMNS)[1:]]
+        cells.append([label, f"{_estimate(members, 'epochs').mean:.0f}", *numbers])
+    return markdown_rows(["run", *COLUMNS.values()], cells)
 
 
 def _estimate(rows: list[dict[str, str]], key: str) -> Estimate:

@@ -8,23 +8,14 @@ from collections.abc import Sequence
 
 from sbp.config.paths import output_root
 from sbp.config.preflight import check_overrides
+from sbp.config.run import TrackingConfig
 from sbp.errors import UserError
+from sbp.report.sections import Section, chosen_sections
 from sbp.sweep.progress import sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.train import start
 from sbp.utils.progress import clock
 
-# efficiency first: its runs have the machine to themselves, and the other sections take them over
-SECTIONS = (
-    "efficiency",
-    "preliminary_study",
-    "first_experiment",
-    "two_defects",
-    "selectivity",
-    "upsampling",
-    "border_effect",
-    "gradient_similarity",
-)
 SCALES = ("smoke", "cpu", "gpu")
 GPU_JOBS = "3"
 """Jobs side by side on one GPU, unless SBP_JOBS says otherwise."""
@@ -33,17 +24,15 @@ GPU_JOBS = "3"
 def main() -> None:
     """Command line: sections, --scale, --seeds, and further overrides for every run."""
     parser = argparse.ArgumentParser("python -m experiments.reproduce", description=__doc__)
-    parser.add_argument("arguments", nargs="*", metavar="SECTION|KEY=VALUE", help=", ".join(SECTIONS))
+    parser.add_argument("arguments", nargs="*", metavar="SECTION|KEY=VALUE")
     parser.add_argument("--scale", default="cpu")
     parser.add_argument("--seeds", default="0", help="for example 0,1,2")
     parser.add_argument("--no-report", action="store_true")
     options = parser.parse_args()
     try:
-        sections = [a for a in options.arguments if "=" not in a] or list(SECTIONS)
+        sections = [a for a in options.arguments if "=" not in a] or None
         extra = [a for a in options.arguments if "=" in a]
-        failed = reproduce(sections, options.scale, options.seeds, extra)
-        if not options.no_report:
-            report(options.scale, sections)
+        failed = reproduce(sections, options.scale, options.seeds, extra, with_report=not options.no_report)
     except UserError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         sys.exit(2)
@@ -52,14 +41,19 @@ def main() -> None:
         sys.exit(1)
 
 
-def reproduce(sections: Sequence[str], scale: str, seeds: str, extra: Sequence[str] = ()) -> list[str]:
-    """Run the sections' multiruns one after the other; returns the lines of the jobs that failed.
+def reproduce(
+    sections: Sequence[str] | None,
+    scale: str,
+    seeds: str,
+    extra: Sequence[str] = (),
+    with_report: bool = True,
+) -> list[str]:
+    """Run the multiruns of sections, None for all that have claims, one after the other, and write the
+    report; returns the lines of the jobs that failed.
 
     Every job of every section is composed and checked before the first one starts. Raises UserError.
     """
-    for section in sections:
-        if section not in SECTIONS:
-            raise UserError(f"section {section}: must be one of {', '.join(SECTIONS)}")
+    ordered = running_order(sections)
     if scale not in SCALES:
         raise UserError(f"SCALE={scale}: must be one of {', '.join(SCALES)}")
     if not all(seed.strip().isdigit() for seed in seeds.split(",")):
@@ -68,8 +62,7 @@ def reproduce(sections: Sequence[str], scale: str, seeds: str, extra: Sequence[s
     if scale == "gpu":
         common.append("trainer=gpu")
         os.environ.setdefault("SBP_JOBS", GPU_JOBS)
-    ordered = [section for section in SECTIONS if section in sections]
-    commands = {section: ["-m", f"+experiment={section}", *common] for section in ordered}
+    commands = {s.name: ["-m", f"experiment={s.experiment}", *common] for s in ordered}
     planned = {section: check_overrides(command).jobs for section, command in commands.items()}
     wanted = [job.config for jobs in planned.values() for job in jobs]
     left = remaining(wanted)
@@ -79,7 +72,15 @@ def reproduce(sections: Sequence[str], scale: str, seeds: str, extra: Sequence[s
         for section, command in commands.items():
             failed += [f"{section}: {line}" for line in start([*command, *quiet()])]
     print(f"grid done in {clock(time.monotonic() - started)}", flush=True)
+    if with_report:
+        report(scale, sections, wanted[0].tracking)
     return failed
+
+
+def running_order(sections: Sequence[str] | None = None) -> list[Section]:
+    """Sections as they are run: first those whose runs have the machine to themselves, as the others take
+    such runs over, but not the other way round."""
+    return sorted(chosen_sections(sections), key=lambda section: not section.exclusive)
 
 
 def quiet() -> list[str]:
@@ -87,11 +88,11 @@ def quiet() -> list[str]:
     return ["hydra/hydra_logging=none"]
 
 
-def report(scale: str, sections: Sequence[str]) -> None:
-    """Write the report and say where it is."""
+def report(scale: str, sections: Sequence[str] | None, tracking: TrackingConfig) -> None:
+    """Write the report on the runs that `tracking` has recorded, and say where it is."""
     from sbp.report.study import write_report
 
-    page = write_report(output_root(), scale, sections=list(sections))
+    page = write_report(output_root(), scale, sections, uri=tracking.uri, experiment=tracking.experiment)
     print(f"report:            {page}")
     print("in the MLflow UI:  make ui")
 

@@ -64,7 +64,7 @@ def predict_folder(
     image's own size; `overlays/<stem>.png` with all defects drawn in. Yields each image's path and, per
     defect, the largest probability in it.
     """
-    from sbp.plots.gallery import overlay
+    from sbp.plots.pictures import overlay
 
     model, compute, about, config = restore(checkpoint, device)
     paths = _images(Path(folder))

@@ -1,7 +1,6 @@
 """Train on Magnetic Tile split by tile and split by image, and record both scores side by side."""
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from experiments.reproduce import quiet
 from sbp.config.paths import output_root
 from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
-from sbp.report.markdown import replace_between
+from sbp.report.documents import markdown_rows, replace_between
 from sbp.report.page import Estimate
-from sbp.report.results import result_row, write_rows
+from sbp.report.results import read_rows, result_row, write_rows
 from sbp.sweep.progress import sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.tracking.runs import RecordedRun, read_runs
@@ -47,8 +46,7 @@ def record(runs: Iterable[RecordedRun]) -> None:
     """Bring finished runs into results.csv, and what it holds into the table of README.md. A run takes the
     place of an earlier one of the same arm and seed."""
     path = HERE / "results.csv"
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(path)
     rows += [result_row(run) | {"data.root": ""} for run in runs if run.status == "FINISHED"]
     known = {(*arm(row), int(row["seed"])): row for row in rows}
     rows = [row for _, row in sorted(known.items())]
@@ -71,14 +69,12 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
         arms.setdefault(arm(row), []).append(row)
     columns = ["val/map", "test/map", "test/pixel_ap"]
     columns += [key for key in rows[0] if key.startswith("test/map/")]
-    lines = [
-        "| pixels | baseline epochs | run | seeds | " + " | ".join(columns) + " |",
-        "|---|---|---|---|" + "---|" * len(columns),
+    cells = [
+        [str(pixels), f"{epochs:g}", label, str(len(members))]
+        + [str(Estimate.of(float(row[key] or "nan") for row in members)) for key in columns]
+        for (pixels, epochs, label), members in arms.items()
     ]
-    for (pixels, epochs, label), members in arms.items():
-        cells = [str(Estimate.of(float(row[key] or "nan") for row in members)) for key in columns]
-        lines.append(f"| {pixels} | {epochs:g} | {label} | {len(members)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return markdown_rows(["pixels", "baseline epochs", "run", "seeds", *columns], cells)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--uri", default=os.environ.get("MLFLOW_TRACKING_URI"), help="default: the local store"
     )
+    report.add_argument(
+        "--experiment", default="sbp", help="MLflow's name, as in tracking.experiment; default: sbp"
+    )
     report.add_argument("--record", action="store_true", help="also write experiments/*/results.csv")
     sync = commands.add_parser("sync", help="send to MLflow what runs could not send")
     sync.add_argument("folder", nargs="?", default=None, help="default: the output folder")
@@ -112,11 +115,12 @@ def _report(arguments: argparse.Namespace) -> None:
 
     root = output_root()
     sections = arguments.sections or None
-    print(f"report: {write_report(root, arguments.scale, sections, arguments.out, arguments.uri)}")
+    where = {"uri": arguments.uri, "experiment": arguments.experiment}
+    print(f"report: {write_report(root, arguments.scale, sections, arguments.out, **where)}")
     if arguments.record:
         from sbp.report.record import write_record
 
-        for path in write_record(root, arguments.scale, sections, arguments.uri):
+        for path in write_record(root, arguments.scale, sections, **where):
             print(f"recorded: {path}")
 
 

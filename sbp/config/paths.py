@@ -35,6 +35,11 @@ def experiments_dir() -> str:
     return str(root / "experiments" if root else PACKAGE / "experiments")
 
 
+def sections_dirs() -> list[Path]:
+    """Every folder that holds folders of sections: ours, then those of plugins."""
+    return [Path(experiments_dir()), *plugin_folders("experiments")]
+
+
 def output_root() -> str:
     """Absolute path: SBP_OUTPUT if set, else outputs/ in the clone, else outputs/ in the current folder."""
     default = (clone_root() or Path.cwd()) / "outputs"

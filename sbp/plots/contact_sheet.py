@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sbp.plots.gallery import annotation_picture, draw_mask_legend
-from sbp.plots.style import FAINT_TEXT, TICK_SIZE, figure_to_array, new_figure, shorten, text_px
+from sbp.plots.pictures import annotation_picture, mask_keys
+from sbp.plots.style import FAINT_TEXT, add_legend, figure_to_array, new_figure, shorten, styled
 
 MARGIN, GAP, HEAD, TITLE = 10, 4, 30, 16
 
 
+@styled
 def contact_sheet(
     images: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
@@ -24,42 +25,32 @@ def contact_sheet(
     many as `defects`; scale: pixels of the sheet per pixel of an image, at least 1. Returns (h, w, 3) uint8
     RGB. Raises ValueError without images, or for lengths or shapes that do not fit together.
     """
-    _check(images, masks, titles, defects, columns, scale)
-    cell_width = max(image.shape[1] for image in images) * scale
-    cell_height = max(image.shape[0] for image in images) * scale
-    rows, used = -(-len(images) // columns), min(columns, len(images))
-    width = max(2 * MARGIN + used * (cell_width + GAP) - GAP, 220)
-    figure = new_figure(width, HEAD + rows * (cell_height + TITLE) + MARGIN)
-    draw_mask_legend(figure, defects, HEAD / 2, has_clean=False, left=MARGIN)
-    places = [
-        (MARGIN + (k % columns) * (cell_width + GAP), HEAD + k // columns * (cell_height + TITLE))
-        for k in range(len(images))
-    ]
-    for title, (left, top) in zip(titles, places, strict=True):
-        text = shorten(title, max(cell_width // 6, 3))
-        text_px(figure, left, top + cell_height + TITLE / 2, text, fontsize=TICK_SIZE, color=FAINT_TEXT)
-    sheet = figure_to_array(figure)
-    for image, mask, (left, top) in zip(images, masks, places, strict=True):
-        size = (image.shape[1] * scale, image.shape[0] * scale)
-        sheet[top : top + size[1], left : left + size[0]] = annotation_picture(image, mask, size)
-    return sheet
-
-
-def _check(
-    images: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    titles: Sequence[str],
-    defects: Sequence[str],
-    columns: int,
-    scale: int,
-) -> None:
     if not images:
         raise ValueError("a contact sheet needs at least one image")
     if columns < 1 or scale < 1:
         raise ValueError(f"columns={columns}, scale={scale}, both must be at least 1")
     if not len(images) == len(masks) == len(titles):
         raise ValueError(f"{len(images)} images, {len(masks)} masks, {len(titles)} titles: must be as many")
-    for title, image, mask in zip(titles, images, masks, strict=True):
-        shape = (*image.shape[:2], len(defects))
-        if mask.shape != shape:
+    cell_width = max(image.shape[1] for image in images) * scale
+    cell_height = max(image.shape[0] for image in images) * scale
+    rows, used = -(-len(images) // columns), min(columns, len(images))
+    width = max(2 * MARGIN + used * (cell_width + GAP) - GAP, 220)
+    height = HEAD + rows * (cell_height + TITLE) + MARGIN
+    figure = new_figure(width, height)
+    legend = add_legend(figure, *mask_keys(defects), "upper left")
+    legend.set_bbox_to_anchor((MARGIN / width, 1 - 8 / height), transform=figure.transFigure)
+    places = [
+        (MARGIN + (k % columns) * (cell_width + GAP), HEAD + k // columns * (cell_height + TITLE))
+        for k in range(len(images))
+    ]
+    for title, (left, top) in zip(titles, places, strict=True):
+        text = shorten(title, max(cell_width // 6, 3))
+        y = 1 - (top + cell_height + TITLE / 2) / height
+        figure.text(left / width, y, text, fontsize=8, color=FAINT_TEXT, va="center")
+    sheet = figure_to_array(figure)
+    for image, mask, title, (left, top) in zip(images, masks, titles, places, strict=True):
+        if mask.shape != (shape := (*image.shape[:2], len(defects))):
             raise ValueError(f"{title}: masks have shape {mask.shape}, must be {shape}")
+        size = (image.shape[1] * scale, image.shape[0] * scale)
+        sheet[top : top + size[1], left : left + size[0]] = annotation_picture(image, mask, size)
+    return sheet

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from sbp.plots.panels import Panels, panel_title
-from sbp.plots.style import FAINT_TEXT, LABEL_SIZE, run_style, style_axes
-from sbp.report.curves import Axis, Curve, band, by_label
+from sbp.plots.curve import Axis, Curve, band, by_label
+from sbp.plots.style import FAINT_TEXT, WIDTH, fitting, framed_figure, run_style, styled
 
 AXIS_NAMES: dict[str, str] = {
     "epoch": "epoch",
@@ -19,15 +19,17 @@ AXIS_NAMES: dict[str, str] = {
 }
 SHARED_LIMITS = "val/map"
 """Metrics that begin with it share their vertical axis."""
+PANEL_HEIGHT = 268
+"""Pixels of a row of panels, with its texts."""
 
 
+@styled
 def curves_figure(
     curves: Sequence[Curve],
     metrics: Mapping[str, str],
     x: Axis,
     *,
     title: str,
-    about: str = "",
     log_y: bool = False,
 ) -> Figure:
     """A figure 1000 pixels wide. metrics: key to panel title.
@@ -38,28 +40,62 @@ def curves_figure(
     if not curves or not metrics:
         raise ValueError(f"curves_figure needs curves ({len(curves)} given) and metrics ({list(metrics)})")
     groups = by_label(curves)
-    styles = {label: line_style(number) for number, label in enumerate(groups)}
+    styles = line_styles(groups)
     known = {label: any(band(members, metric, x) for metric in metrics) for label, members in groups.items()}
     labels = [label if known[label] else f"{label} (no data)" for label in groups]
+    height = PANEL_HEIGHT * rows_and_columns(len(metrics))[0]
+    head = (title, seeds_text(groups), legend_lines(styles), labels)
+    figure, (body,) = framed_figure(WIDTH, [height], *head)
+    draw_panels(body, groups, styles, metrics, x, log_y)
+    return figure
+
+
+def seeds_text(groups: Mapping[str, Sequence[Curve]]) -> str:
+    """What lines and bands are; empty if every arm has one seed."""
     seeds = max(len(members) for members in groups.values())
-    if seeds > 1 and not about:
-        about = f"Line: mean of up to {seeds} seeds; band: lowest to highest."
-    panels = Panels(len(metrics), title, about, labels, list(styles.values()))
-    axes_of = {}
-    for index, (metric, name) in enumerate(metrics.items()):
-        axes = axes_of[metric] = panels.axes(index)
+    return f"Line: mean of up to {seeds} seeds; band: lowest to highest." if seeds > 1 else ""
+
+
+def line_styles(labels: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Keyword arguments of the line of each arm."""
+    styles = {label: run_style(number) for number, label in enumerate(labels)}
+    return {label: {"color": colour, "linestyle": dash} for label, (colour, dash) in styles.items()}
+
+
+def legend_lines(styles: Mapping[str, dict[str, Any]]) -> list[Line2D]:
+    """The legend's keys of the arms."""
+    return [Line2D([], [], **style) for style in styles.values()]
+
+
+def rows_and_columns(panels: int) -> tuple[int, int]:
+    """How panels of one kind are laid out."""
+    columns = panels if panels <= 2 else 2 if panels == 4 else 3
+    return -(-panels // columns), columns
+
+
+def draw_panels(
+    figure: SubFigure,
+    groups: Mapping[str, Sequence[Curve]],
+    styles: Mapping[str, dict[str, Any]],
+    metrics: Mapping[str, str],
+    x: Axis,
+    log_y: bool = False,
+) -> None:
+    """A panel per metric, as many to a row as are easily read."""
+    rows, columns = rows_and_columns(len(metrics))
+    grid = figure.add_gridspec(rows, columns)
+    shared: Axes | None = None
+    panels = []
+    for number, metric in enumerate(metrics):
+        is_map = metric.startswith(SHARED_LIMITS) and not log_y
+        axes = figure.add_subplot(grid[divmod(number, columns)], sharey=shared if is_map else None)
+        shared = shared or axes if is_map else shared
         draw_bands(axes, groups, styles, metric, x)
         if log_y:
             axes.set_yscale("log")
-        finish(axes, name, AXIS_NAMES[x])
-    _share_limits([axes for metric, axes in axes_of.items() if metric.startswith(SHARED_LIMITS)])
-    return panels.figure
-
-
-def line_style(number: int) -> dict[str, Any]:
-    """Keyword arguments of the line of the arm at `number`."""
-    colour, dash = run_style(number)
-    return {"color": colour, "linestyle": dash, "linewidth": 1.9}
+        panels.append(axes)
+    for axes, name in zip(panels, metrics.values(), strict=True):
+        finish(axes, fitting(name, figure.bbox.width / columns - 60), AXIS_NAMES[x])
 
 
 def draw_bands(
@@ -76,7 +112,7 @@ def draw_bands(
         style = styles[label]
         if len(members) > 1:
             axes.fill_between(grid, low, high, color=style["color"], alpha=0.13, linewidth=0, zorder=2)
-        axes.plot(grid, mean, zorder=3 + 0.1 * depth, solid_capstyle="round", **style)
+        axes.plot(grid, mean, zorder=3 + 0.1 * depth, **style)
         axes.plot(
             grid[-1:], mean[-1:], marker="o", markersize=5.5, color=style["color"], markeredgecolor="white",
             markeredgewidth=0.9, zorder=5 + 0.1 * depth, clip_on=False,
@@ -87,19 +123,17 @@ def draw_bands(
 
 
 def finish(axes: Axes, title: str, x_name: str) -> None:
-    """Ticks, grid, title and the name of the horizontal axis."""
-    style_axes(axes)
+    """Limits, ticks, title and the name of the horizontal axis."""
     if axes.get_yscale() == "linear":
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        lowest = axes.dataLim.ymin
+        axes.set_ylim(bottom=min(0.0, lowest) if np.isfinite(lowest) else 0.0)
         axes.yaxis.set_major_locator(MaxNLocator(5))
+    else:
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=x_name == AXIS_NAMES["epoch"]))
-    panel_title(axes, title)
-    axes.set_xlabel(x_name, fontsize=LABEL_SIZE, labelpad=3)
-
-
-def _share_limits(axes: Sequence[Axes]) -> None:
-    if axes and axes[0].get_yscale() == "linear":
-        top = float(np.max([a.get_ylim()[1] for a in axes]))
-        for a in axes:
-            a.set_ylim(0, top)
+    axes.set_title(title)
+    axes.set_xlabel(x_name)

@@ -8,90 +8,80 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle, StepPatch
-from matplotlib.text import Text
+from matplotlib.patches import StepPatch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sbp.plots.style import (
-    FAINT_TEXT,
     GRID,
-    LABEL_SIZE,
-    PANEL_TITLE_SIZE,
-    TITLE_SIZE,
-    add_axes_px,
+    WIDTH,
+    add_legend,
+    fitting,
+    framed_figure,
     group_colours,
     group_names,
     new_figure,
     shorten,
-    style_axes,
-    text_px,
+    styled,
+    swatch,
 )
 
-WIDTH, MAX_HEIGHT = 900, 420
+EPOCH_WIDTH, MAX_HEIGHT = 900, 420
 MAX_BINS, MAX_NARROW_BINS = 64, 32  # up to two defects have wide panels
 MAX_RIDGE_ROWS = 24
 SHARE_TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
-RIDGE_OVERLAP, RIDGE_OVERLAP_LOG = 1.9, 1.1  # rows that the highest ridge covers
-
-
-def epoch_histogram_image(
-    counts: Mapping[str, np.ndarray], edges: np.ndarray, defects: Sequence[str], epoch: int
-) -> np.ndarray:
-    """The loss histogram of one epoch as a picture, one panel per scheme (row) and defect channel (column).
-
-    counts: by scheme, (D, 1 + D, E) integers: images of each group (healthy, then each defect) whose score
-    on that channel falls in each bin. edges: (E + 1,) ascending, in nats. Returns (h, w, 3) uint8 RGB, 900
-    pixels wide. To draw many epochs keep an EpochHistogramPainter, which is several times faster per call.
-    Raises ValueError for counts or edges of another shape.
-    """
-    return EpochHistogramPainter(edges, defects, list(counts)).paint(counts, epoch)
+RIDGE_OVERLAP = 1.9  # rows that the highest ridge covers
 
 
 class EpochHistogramPainter:
     """Draws the loss histogram of one epoch after the other on axes that never change.
 
-    edges: (E + 1,) ascending, in nats; defects: D names; schemes: S names, the rows. Each group is divided
-    by its own total, since the many healthy images would hide the rare defects; the height is the square
-    root of that share, so that 1 % is still seen beside 100 % without an axis that moves. All that stays the
-    same over epochs is drawn once, here. One painter belongs to one thread.
+    edges: (E + 1,) ascending, in nats; defects: D names, the columns; schemes: S names, the rows. Each group
+    is divided by its own total, since the many healthy images would hide the rare defects; the height is the
+    square root of that share, so that 1 % is still seen beside 100 % without an axis that moves. All that
+    stays the same over epochs is drawn once, here. One painter belongs to one thread.
     Raises ValueError if edges do not ascend, or without a defect or a scheme.
     """
 
+    @styled
     def __init__(self, edges: np.ndarray, defects: Sequence[str], schemes: Sequence[str]):
         if not defects or not schemes:
             raise ValueError(f"a histogram needs defects ({list(defects)}) and schemes ({list(schemes)})")
         self.defects, self.schemes = tuple(defects), tuple(schemes)
-        self._num_bins = len(edges) - 1
-        self._max_bins = _max_bins(len(defects))
+        self._num_bins, self._max_bins = len(edges) - 1, _max_bins(len(defects))
         self._edges = _merge_edges(_log_edges(edges), self._max_bins)
-        groups = group_names(defects)
-        self._legend_columns = len(groups) if len(groups) <= 4 else 4
-        legend_rows = -(-len(groups) // self._legend_columns)
-        height = min(MAX_HEIGHT, 110 + 160 * len(schemes))
-        self.figure = new_figure(WIDTH, height)
+        self.figure = new_figure(EPOCH_WIDTH, min(MAX_HEIGHT, 110 + 160 * len(schemes)))
         self._canvas = FigureCanvasAgg(self.figure)
-        self._title = text_px(self.figure, 12, 15, "", fontsize=TITLE_SIZE, fontweight="bold", animated=True)
+        self._title = self.figure.suptitle("Epoch", x=0.012, ha="left", animated=True)
         self._patches: dict[tuple[int, int], list[StepPatch]] = {}
-        self._draw_axes(48, height - 46 - 18 * legend_rows)
-        self._legend = self._draw_legend(groups, height - 18 * legend_rows + 7)
+        self._draw_axes()
+        colours = group_colours(len(defects))
+        # as wide as the numbers of images may become
+        widest = [f"{shorten(name, 26)}  n = 000,000 to 000,000" for name in group_names(defects)]
+        legend = add_legend(self.figure, [swatch(c) for c in colours], widest, "outside lower center")
+        self._texts = legend.get_texts()
+        for text in self._texts:
+            text.set_visible(False)
         self._canvas.draw()
+        for text in self._texts:
+            text.set_visible(True)
         self._background = self._canvas.copy_from_bbox(self.figure.bbox)
 
     @property
     def legend(self) -> list[str]:
         """The legend's texts as last painted: name and number of images of healthy and of each defect."""
-        return [text.get_text() for text in self._legend]
+        return [text.get_text() for text in self._texts]
 
     def paint(self, counts: Mapping[str, np.ndarray], epoch: int) -> np.ndarray:
-        """The picture of one epoch, (h, w, 3) uint8 RGB; counts as for epoch_histogram_image.
+        """The picture of one epoch, (h, w, 3) uint8 RGB, 900 pixels wide.
 
-        A group without images is not drawn and has n = 0 in the legend. Raises ValueError if a scheme is
-        missing or its counts are not of shape (D, 1 + D, E).
+        counts: by scheme, (D, 1 + D, E) integers: images of each group (healthy, then each defect) whose
+        score on that channel falls in each bin. A group without images is not drawn and has n = 0 in the
+        legend. Raises ValueError if a scheme is missing or its counts are of another shape.
         """
         num_defects = len(self.defects)
-        shape = (num_defects, 1 + num_defects, self._num_bins)
-        totals = np.empty((len(self.schemes), *shape[:2]))
+        totals = np.empty((len(self.schemes), num_defects, 1 + num_defects))
         for row, scheme in enumerate(self.schemes):
-            merged = self._merged(scheme, counts, shape)
+            merged = self._merged(scheme, counts)
             totals[row] = merged.sum(axis=-1)
             heights = np.sqrt(_shares(merged))
             for column in range(num_defects):
@@ -101,17 +91,15 @@ class EpochHistogramPainter:
                     if drawn:
                         patch.set_data(*_trimmed(heights[column, group], self._edges))
         self._title.set_text(f"Epoch {epoch}")
-        for group, (name, text) in enumerate(zip(group_names(self.defects), self._legend, strict=True)):
-            fewest, most = totals[..., group].min(), totals[..., group].max()
-            number = f"{most:,.0f}" if fewest == most else f"{fewest:,.0f} to {most:,.0f}"
-            characters = int((WIDTH - 60) / self._legend_columns / 6.2) - len(number) - 9
-            text.set_text(f"{shorten(name, max(characters, 4))}  n = {number}")
+        for name, text in zip(_legend_texts(self.defects, totals), self._texts, strict=True):
+            text.set_text(name)
         return self._render()
 
-    def _merged(self, scheme: str, counts: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    def _merged(self, scheme: str, counts: Mapping[str, np.ndarray]) -> np.ndarray:
         if scheme not in counts:
             raise ValueError(f"no counts of scheme {scheme!r}, given are {sorted(counts)}")
         values = np.nan_to_num(np.asarray(counts[scheme], dtype=np.float64))
+        shape = (len(self.defects), 1 + len(self.defects), self._num_bins)
         if values.shape != shape:
             raise ValueError(f"counts of scheme {scheme!r} have shape {values.shape}, must be {shape}")
         return _merge_counts(values, self._max_bins)
@@ -122,87 +110,48 @@ class EpochHistogramPainter:
         for patches in self._patches.values():
             for patch in sorted(patches, key=lambda patch: patch.zorder):
                 patch.draw(renderer)
-        for text in (self._title, *self._legend):
+        for text in (self._title, *self._texts):
             text.draw(renderer)
         return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
 
-    def _draw_axes(self, top: int, bottom: int) -> None:
-        num_rows, num_columns = len(self.schemes), len(self.defects)
-        left, gap_x, gap_y = 68, 16, 14
-        width = (WIDTH - left - 12 - gap_x * (num_columns - 1)) / num_columns
-        height = (bottom - top - gap_y * (num_rows - 1)) / num_rows
-        ticks, labels = _decade_ticks(self._edges[0], self._edges[-1], max_labels=max(int(width / 44), 2))
-        colours = group_colours(num_columns)
-        text_px(
-            self.figure, WIDTH - 12, 15, "height: share of each group's images, square-root scale",
-            ha="right", color=FAINT_TEXT,
-        )  # fmt: skip
-        for row, scheme in enumerate(self.schemes):
-            y = top + row * (height + gap_y)
-            text_px(
-                self.figure, 14, y + height / 2, shorten(scheme, int(height / 6.5)), rotation=90, ha="center",
-                fontsize=PANEL_TITLE_SIZE, fontweight="bold",
-            )  # fmt: skip
-            for column, defect in enumerate(self.defects):
-                axes = add_axes_px(self.figure, left + column * (width + gap_x), y, width, height)
-                axes.set_xlim(self._edges[0], self._edges[-1])
-                axes.set_ylim(0, 1.04)
-                last = row == num_rows - 1
-                axes.set_xticks(ticks, labels if last else [""] * len(ticks))
-                shown = SHARE_TICKS if height > 80 else SHARE_TICKS[1::2] + SHARE_TICKS[-1:]
-                shares = [f"{share:.0%}" for share in shown] if column == 0 else [""] * len(shown)
-                axes.set_yticks(np.sqrt(shown), shares)
-                style_axes(axes)
-                _align_outer_labels(axes)
-                if row == 0:
-                    title = f"loss of {defect}" if width > 180 else defect
-                    axes.set_title(
-                        shorten(title, int(width / 7)), fontsize=PANEL_TITLE_SIZE, pad=5, parse_math=False
-                    )
-                if last:
-                    label = "image score (nats)" if width > 120 else "score (nats)"
-                    axes.set_xlabel(label, fontsize=LABEL_SIZE, labelpad=2)
-                self._patches[row, column] = [
-                    self._step_patch(axes, colour, group, column) for group, colour in enumerate(colours)
-                ]
-
-    def _step_patch(self, axes: Axes, colour: str, group: int, column: int) -> StepPatch:
-        patch = StepPatch(
-            np.zeros(len(self._edges) - 1), self._edges, animated=True, **_step_style(colour, group, column)
+    def _draw_axes(self) -> None:
+        width = EPOCH_WIDTH / len(self.defects)
+        panels = self.figure.subplots(
+            len(self.schemes), len(self.defects), sharex=True, sharey=True, squeeze=False
         )
-        axes.add_patch(patch)
-        return patch
+        _score_axis(panels[0, 0], self._edges[0], self._edges[-1])
+        panels[0, 0].set_ylim(0, 1.04)
+        panels[0, 0].set_yticks(np.sqrt(SHARE_TICKS), [f"{share:.0%}" for share in SHARE_TICKS])
+        self.figure.supylabel("share of each group's images\n(square-root scale)", fontsize=8)
+        for axes in panels[-1]:
+            axes.set_xlabel(_score_name(width))
+        for row, scheme in enumerate(self.schemes):
+            panels[row, 0].set_ylabel(_wrapped(scheme), fontsize=10, fontweight="bold")
+            for column, defect in enumerate(self.defects):
+                axes = panels[row, column]
+                if row == 0:
+                    axes.set_title(_channel(defect, width), loc="center", fontweight="normal")
+                styles = [_step_style(c, g, column) for g, c in enumerate(group_colours(len(self.defects)))]
+                flat = np.zeros(len(self._edges) - 1)
+                patches = [StepPatch(flat, self._edges, animated=True, **style) for style in styles]
+                self._patches[row, column] = [axes.add_patch(patch) for patch in patches]
 
-    def _draw_legend(self, groups: list[str], top: float) -> list[Text]:
-        texts = []
-        step = (WIDTH - 60) / self._legend_columns
-        for index, colour in enumerate(group_colours(len(groups) - 1)):
-            row, column = divmod(index, self._legend_columns)
-            x, y = 60 + column * step, top + 18 * row
-            axes = add_axes_px(self.figure, x, y - 5, 16, 10)
-            axes.set_axis_off()
-            axes.add_patch(
-                Rectangle((0, 0), 1, 1, facecolor=to_rgba(colour, 0.45), edgecolor=colour, linewidth=1.5)
-            )
-            texts.append(text_px(self.figure, x + 22, y, "", animated=True))
-        return texts
 
-
+@styled
 def ridge_figure(
     epochs: Sequence[int],
     counts: np.ndarray,
     edges: np.ndarray,
     defects: Sequence[str],
     scheme: str,
-    log_count: bool = False,
 ) -> Figure:
     """Ridge figure of a whole run: one row per scored epoch, the oldest on top, one column per defect.
 
-    epochs: T epochs, ascending; counts: (T, D, 1 + D, E) integers as for epoch_histogram_image; edges:
-    (E + 1,) ascending, in nats; scheme: name of the aggregation, for the title. More than 24 epochs are
-    thinned out evenly, the first and the last stay. A ridge's height is the square root of the share of its
-    group, or with log_count the logarithm of 1 + images; dots mark the median score of healthy and of
-    the column's own defect. Raises ValueError without an epoch or for shapes that do not fit together.
+    epochs: T epochs, ascending; counts: (T, D, 1 + D, E) integers, per epoch as for EpochHistogramPainter;
+    edges: (E + 1,) ascending, in nats; scheme: name of the aggregation, for the title. More than 24 epochs
+    are thinned out evenly, the first and the last stay. A ridge's height is the square root of the share of
+    its group; dots mark the median score of healthy and of the column's own defect. Raises ValueError without
+    an epoch or for shapes that do not fit together.
     """
     values = np.nan_to_num(np.asarray(counts, dtype=np.float64))
     num_defects = len(defects)
@@ -212,61 +161,34 @@ def ridge_figure(
     rows = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MAX_RIDGE_ROWS)).round().astype(int))
     values = _merge_counts(values[rows], _max_bins(num_defects))
     log_edges = _merge_edges(_log_edges(edges), _max_bins(num_defects))
-    heights = np.log10(1 + values) if log_count else np.sqrt(_shares(values))
-    peak = heights.max()
-    overlap = RIDGE_OVERLAP_LOG if log_count else RIDGE_OVERLAP
-    heights = heights * (overlap / peak if peak else 0)
+    heights = np.sqrt(_shares(values))
+    heights = heights * (RIDGE_OVERLAP / heights.max() if heights.any() else 0)
 
-    left, gap, width = 58, 16, 1000 if num_defects > 1 else 640
+    width, colours = WIDTH if num_defects > 1 else 640, group_colours(num_defects)
     pitch = float(np.clip(620 / len(rows), 24, 90))
-    top = 90 + pitch * (overlap - 1)
-    body = pitch * len(rows)
-    columns = min(1 + num_defects, 4 if width > 700 else 2)
-    figure = new_figure(width, round(top + body + 54 + 20 * -(-(1 + num_defects) // columns)))
-    text_px(
-        figure, 14, 18, shorten(f"Image scores under {scheme}, epoch by epoch", width // 9),
-        fontsize=TITLE_SIZE, fontweight="bold",
-    )  # fmt: skip
-    how = "log of 1 + images" if log_count else "square root of the share of its group"
-    text_px(figure, 14, 38, f"height: {how}; dots: medians", color=FAINT_TEXT)
-    panel = (width - left - 14 - gap * (num_defects - 1)) / num_defects
-    low, high = _used_range(values, log_edges)
-    ticks, labels = _decade_ticks(low, high, max_labels=max(int(panel / 46), 2))
-    colours = group_colours(num_defects)
-    space = pitch * (overlap - 1) + 6
-    for column, defect in enumerate(defects):
-        axes = add_axes_px(figure, left + column * (panel + gap), top - space, panel, body + space)
-        axes.set_xlim(low, high)
-        axes.set_ylim(-len(rows), space / pitch)
-        axes.set_xticks(ticks, labels)
-        bases = [-1 - index for index in range(len(rows))]
-        names = [str(epochs[row]) for row in rows]
-        axes.set_yticks(bases, names if column == 0 else [""] * len(rows))
-        style_axes(axes, grid="x")
-        _align_outer_labels(axes)
+    space = RIDGE_OVERLAP - 1 + 6 / pitch  # above the highest ridge, in rows
+    figure, (body,) = framed_figure(
+        width,
+        [76 + pitch * (len(rows) + space)],
+        f"Image scores under {scheme}, epoch by epoch",
+        "height: square root of the share of its group; dots: medians",
+        [swatch(colour) for colour in colours],
+        _legend_texts(defects, values[-1].sum(axis=-1)),
+    )
+    panels = body.subplots(1, num_defects, sharex=True, sharey=True, squeeze=False)[0]
+    _score_axis(panels[0], *_used_range(values, log_edges))
+    bases = range(-1, -1 - len(rows), -1)
+    panels[0].set_ylim(-len(rows), space)
+    panels[0].set_yticks(bases, [str(epochs[row]) for row in rows])
+    panels[0].set_ylabel("epoch")
+    for column, (axes, defect) in enumerate(zip(panels, defects, strict=True)):
+        axes.set_xlabel(_score_name(width / num_defects))
         axes.tick_params(axis="y", length=0)
+        axes.grid(False, axis="y")
         axes.spines["left"].set_visible(False)
-        title = f"loss of {defect}" if panel > 180 else defect
-        axes.set_title(shorten(title, int(panel / 7.5)), fontsize=PANEL_TITLE_SIZE, pad=6, parse_math=False)
-        axes.set_xlabel(
-            "image score (nats)" if panel > 120 else "score (nats)", fontsize=LABEL_SIZE, labelpad=3
-        )
-        if column == 0:
-            axes.set_ylabel("epoch", fontsize=LABEL_SIZE)
+        axes.set_title(_channel(defect, width / num_defects), loc="center", fontweight="normal")
         for index, base in enumerate(bases):
             _draw_ridge(axes, log_edges, heights[index, column], values[index, column], base, colours, column)
-    handles = [Patch(facecolor=to_rgba(colour, 0.45), edgecolor=colour, linewidth=1.5) for colour in colours]
-    last = values[-1].sum(axis=-1).max(axis=0)
-    names = [
-        f"{shorten(name, 26)}  n = {total:,.0f}"
-        for name, total in zip(group_names(defects), last, strict=True)
-    ]
-    legend = figure.legend(
-        handles, names, loc="lower center", ncols=columns, frameon=False,
-        fontsize=LABEL_SIZE, handlelength=1.4, columnspacing=2.0, borderaxespad=0.2,
-    )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_parse_math(False)
     return figure
 
 
@@ -299,11 +221,39 @@ def _draw_ridge(
         )  # fmt: skip
 
 
+def _score_axis(axes: Axes, low: float, high: float) -> None:
+    """The axis of log10 of scores, with as many whole decades as have room, in nats."""
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{10**value:g}"))
+
+
+def _channel(defect: str, width: float) -> str:
+    """The title of a defect's panel that is `width` pixels wide."""
+    return fitting(f"loss of {defect}" if width > 200 else defect, width - 30)
+
+
+def _score_name(width: float) -> str:
+    return "image score (nats)" if width > 160 else "score (nats)"
+
+
+def _wrapped(scheme: str) -> str:
+    """The name of a scheme, on two lines if it is long."""
+    return shorten(scheme, 24) if len(scheme) < 16 else shorten(scheme.replace("_", "_\n", 1), 40)
+
+
 def _trimmed(heights: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Heights and edges without the empty bins at either end, whose line would run over the whole row."""
     filled = np.flatnonzero(heights)
     first, last = filled[0], filled[-1] + 1
     return heights[first:last], edges[first : last + 1]
+
+
+def _legend_texts(defects: Sequence[str], totals: np.ndarray) -> list[str]:
+    """Names of the groups and their numbers of images, from totals (..., 1 + D)."""
+    columns = totals.reshape(-1, totals.shape[-1]).T
+    numbers = [f"{c.min():,.0f} to {c.max():,.0f}" if np.ptp(c) else f"{c[0]:,.0f}" for c in columns]
+    return [f"{shorten(n, 26)}  n = {t}" for n, t in zip(group_names(defects), numbers, strict=True)]
 
 
 def _step_style(colour: str, group: int, column: int) -> dict[str, Any]:
@@ -312,12 +262,8 @@ def _step_style(colour: str, group: int, column: int) -> dict[str, Any]:
         return {"facecolor": to_rgba(colour, 0.45), "edgecolor": colour, "linewidth": 1.3, "zorder": 1}
     if group == column + 1:
         return {"facecolor": to_rgba(colour, 0.4), "edgecolor": colour, "linewidth": 1.6, "zorder": 3}
-    return {
-        "facecolor": to_rgba(colour, 0.05),
-        "edgecolor": to_rgba(colour, 0.6),
-        "linewidth": 0.9,
-        "zorder": 2,
-    }
+    faint, line = to_rgba(colour, 0.05), to_rgba(colour, 0.6)
+    return {"facecolor": faint, "edgecolor": line, "linewidth": 0.9, "zorder": 2}
 
 
 def _max_bins(num_defects: int) -> int:
@@ -335,23 +281,13 @@ def _merge_counts(counts: np.ndarray, max_bins: int) -> np.ndarray:
 
 
 def _used_range(counts: np.ndarray, edges: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest edge (log10) of the bins (..., E) that hold an image, at least a decade apart."""
+    """Lowest and highest edge (log10) of the bins (..., E) that hold an image, two decades apart at least."""
     filled = np.flatnonzero(counts.reshape(-1, counts.shape[-1]).sum(axis=0))
     if not len(filled):
         return float(edges[0]), float(edges[-1])
     low, high = float(edges[filled[0]]), float(edges[filled[-1] + 1])
-    missing = max(1 - (high - low), 0) / 2
+    missing = max(2 - (high - low), 0) / 2
     return low - missing, high + missing
-
-
-def _align_outer_labels(axes: Axes) -> None:
-    """Labels at either end of the x axis stay inside it, clear of the neighbouring panel's."""
-    low, high = axes.get_xlim()
-    for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
-        if tick - low < 0.02 * (high - low):
-            label.set_horizontalalignment("left")
-        elif high - tick < 0.02 * (high - low):
-            label.set_horizontalalignment("right")
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
@@ -361,31 +297,8 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 
 def _log_edges(edges: np.ndarray) -> np.ndarray:
-    """log10 of the edges (E + 1,); an open end (0 or infinity) becomes as wide as its neighbour."""
+    """log10 of the edges (E + 1,)."""
     edges = np.asarray(edges, dtype=np.float64)
-    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all() or edges[0] < 0:
-        raise ValueError("edges must ascend, at least two of them, none negative")
-    with np.errstate(divide="ignore"):
-        logs = np.log10(edges)
-    if not np.isfinite(logs[1:-1]).all() or ((~np.isfinite(logs)).any() and len(logs) < 4):
-        raise ValueError("edges with an open end need two finite bins at least")
-    if not np.isfinite(logs[0]):
-        logs[0] = 2 * logs[1] - logs[2]
-    if not np.isfinite(logs[-1]):
-        logs[-1] = 2 * logs[-2] - logs[-3]
-    return logs
-
-
-def _decade_ticks(low: float, high: float, max_labels: int) -> tuple[list[float], list[str]]:
-    """Whole decades between low and high (log10), and labels on as many of them as have room."""
-    decades = np.arange(np.ceil(low - 1e-9), np.floor(high + 1e-9) + 1)
-    if len(decades) < 2:
-        ends = [low, high]
-        return ends, [f"{10**end:.2g}" for end in ends]
-    step = -(-len(decades) // max(max_labels, 1))
-    labels = [_decade_label(int(decade)) if int(decade) % step == 0 else "" for decade in decades]
-    return [float(decade) for decade in decades], labels
-
-
-def _decade_label(exponent: int) -> str:
-    return f"{10.0**exponent:g}" if -3 <= exponent <= 3 else f"1e{exponent}"
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all() or edges[0] <= 0:
+        raise ValueError("edges must ascend, at least two of them, all above 0")
+    return np.log10(edges)

@@ -5,21 +5,21 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from sbp.plots.curves_figure import draw_bands, finish
-from sbp.plots.panels import Panels
-from sbp.plots.style import RUN_COLOURS
-from sbp.report.curves import Curve
+from sbp.plots.curve import Curve
+from sbp.plots.curves_figure import draw_bands, finish, legend_lines
+from sbp.plots.style import RUN_COLOURS, WIDTH, framed_figure, styled
 
 MEASURES = {"cosine": "cosine", "sign": "equal signs"}
 GROUPS = ("whole", "encoder", "decoder", "head")
 SUBSAMPLES = {
-    "high": {"color": "#D55E00", "linestyle": "-", "linewidth": 2.0},
-    "random": {"color": RUN_COLOURS[0], "linestyle": "--", "linewidth": 1.8},
-    "low": {"color": "#56B4E9", "linestyle": "-", "linewidth": 2.0},
+    "high": {"color": "#D55E00", "linestyle": "-"},
+    "random": {"color": RUN_COLOURS[0], "linestyle": "--"},
+    "low": {"color": "#56B4E9", "linestyle": "-"},
 }
 
 
-def similarity_figure(curves: Sequence[Curve], *, title: str, about: str = "") -> Figure:
+@styled
+def similarity_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     """Rows: cosine and share of equal signs; columns: the whole model and its layer groups; lines:
     high-loss, random and low-loss subsamples, with a band over seeds.
 
@@ -30,17 +30,16 @@ def similarity_figure(curves: Sequence[Curve], *, title: str, about: str = "") -
     known = {key for curve in curves for key in curve.values}
     groups = [g for g in GROUPS if any(key.endswith(f"/{g}") for key in known)] or ["whole"]
     labels = [f"{name} loss" if name != "random" else name for name in SUBSAMPLES]
-    panels = Panels(
-        len(MEASURES) * len(groups), title, about, labels, list(SUBSAMPLES.values()), columns=len(groups),
-        height=170,
-    )  # fmt: skip
+    heights = [230 * len(MEASURES)]
+    figure, (body,) = framed_figure(WIDTH, heights, title, "", legend_lines(SUBSAMPLES), labels)
+    grid = body.add_gridspec(len(MEASURES), len(groups))
     for row, (measure, words) in enumerate(MEASURES.items()):
         for column, group in enumerate(groups):
-            axes = panels.axes(row * len(groups) + column)
+            axes = body.add_subplot(grid[row, column])
             for name, style in SUBSAMPLES.items():
                 key = f"gradients/{measure}/{name}/{group}"
                 members = [replace(curve, label=name) for curve in curves if key in curve.values]
                 if members:
                     draw_bands(axes, {name: members}, {name: style}, key, "epoch")
             finish(axes, f"{words}, {group}", "epoch")
-    return panels.figure
+    return figure

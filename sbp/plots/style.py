@@ -1,21 +1,28 @@
-"""Colours, font sizes and sizes in pixels that all figures share, and the way from a figure to a file.
+"""Colours, texts and legends that all figures share, and the way from a figure to a file.
 
-Figures are made with matplotlib's object API alone: no global state, no display, safe in any thread.
+Figures are made with matplotlib's object API: no pyplot, no display.
 """
 
-from collections.abc import Sequence
+import functools
+import textwrap
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import cv2
+import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.legend import Legend
+from matplotlib.patches import Patch
 
-DPI = 100
+DPI, WIDTH, MARGIN = 100, 1000, 12
+"""Pixels per inch; at scale 1, the width of most figures and the margin of their texts in pixels."""
+STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("sbp.mplstyle"), use_default_template=False)
 
 # Okabe and Ito (2008), told apart with any colour vision. Grey and the run colours are kept away from the
 # first two defects, so that a line of a run is not taken for a defect.
@@ -24,17 +31,22 @@ DEFECT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E
 RUN_COLOURS = ("#222222", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
 LineStyle = Literal["-", "--", ":"]
 RUN_LINES: tuple[LineStyle, ...] = ("-", "--", ":")
-LOSS_COLOUR_MAP = "magma"
+TEXT, FAINT_TEXT, GRID, FRAME = "#222222", "#666666", "#E4E4E4", "#B0B0B0"
 
-TEXT = "#222222"
-FAINT_TEXT = "#666666"
-GRID = "#E4E4E4"
-FRAME = "#B0B0B0"
+P = ParamSpec("P")
+R = TypeVar("R")
+_SETTINGS = threading.RLock()
 
-TITLE_SIZE = 12.0
-PANEL_TITLE_SIZE = 10.0
-LABEL_SIZE = 9.0
-TICK_SIZE = 8.0
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Let a function draw in the style of sbp.mplstyle; matplotlib's own settings are as before after it."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _SETTINGS, matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
 
 
 def defect_colour(index: int) -> str:
@@ -71,66 +83,67 @@ def shorten(text: str, characters: int, keep_end: bool = False) -> str:
     return "…" + text[len(text) - kept :] if keep_end else text[:kept].rstrip() + "…"
 
 
-def new_figure(width: int, height: int) -> Figure:
-    """A white figure of `width` x `height` pixels with its own Agg canvas."""
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+def new_figure(width: int, height: float) -> Figure:
+    """A white figure of `width` x `height` pixels with its own Agg canvas, whose layout keeps texts apart."""
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def add_axes_px(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes whose frame lies at these pixels of the figure, counted from its upper left corner."""
-    total_width, total_height = pixel_size(figure)
-    bottom = total_height - top - height
-    return figure.add_axes(
-        (left / total_width, bottom / total_height, width / total_width, height / total_height)
+def framed_figure(
+    width: int,
+    heights: Sequence[float],
+    title: str,
+    about: str = "",
+    handles: Sequence[Artist] = (),
+    labels: Sequence[str] = (),
+) -> tuple[Figure, Sequence[SubFigure]]:
+    """A figure with title, a faint line below it, and legend; below those, a part per height in pixels."""
+    figure = new_figure(width, 100)
+    legend = add_legend(figure, handles, labels, "upper left")
+    head = 62 if about else 42
+    legend_height = legend.get_window_extent().height if labels else 0
+    height = head + legend_height + sum(heights)
+    figure.set_figheight(height / DPI)
+    left = MARGIN / width
+    legend.set_bbox_to_anchor((left, 1 - (head - 6) / height), transform=figure.transFigure)
+    figure.text(left, 1 - 22 / height, shorten(title, int(width / 9.5)), fontsize=13, fontweight="bold")
+    figure.text(left, 1 - 44 / height, shorten(about, int(width / 5.8)), color=FAINT_TEXT)
+    parts = figure.subfigures(
+        1 + len(heights), 1, height_ratios=[head + legend_height, *heights], squeeze=False, facecolor="none"
     )
+    return figure, list(parts[1:, 0])
 
 
-def pixel_size(figure: Figure) -> tuple[int, int]:
-    """(width, height) in pixels at scale 1."""
-    width, height = figure.get_size_inches() * DPI
-    return round(width), round(height)
+def add_legend(
+    figure: Figure | SubFigure, handles: Sequence[Artist], labels: Sequence[str], loc: Any
+) -> Legend:
+    """A legend in as many columns as fit in the figure's width."""
+    names = [shorten(label, 60) for label in labels]
+    for columns in range(max(len(names), 1), 0, -1):
+        legend = figure.legend(handles, names, loc=loc, ncols=columns)
+        if columns == 1 or legend.get_window_extent().width < figure.bbox.width - 2 * MARGIN:
+            break
+        legend.remove()
+    return legend
 
 
-def text_px(figure: Figure, left: float, top: float, text: str, **style: Any) -> Text:
-    """Text at these pixels of the figure, counted from its upper left corner; returns the artist.
-
-    A $ is a $, not the start of a formula: names of defects, runs and files may hold one.
-    """
-    width, height = pixel_size(figure)
-    defaults: dict[str, Any] = {
-        "parse_math": False,
-        "color": TEXT,
-        "fontsize": LABEL_SIZE,
-        "va": "center",
-        "ha": "left",
-    }
-    return figure.text(left / width, 1 - top / height, text, **(defaults | style))
+def swatch(colour: str, **style: Any) -> Patch:
+    """A legend's key for what is filled in a colour."""
+    return Patch(**{"facecolor": to_rgba(colour, 0.45), "edgecolor": colour, "linewidth": 1.5, **style})
 
 
-def style_axes(axes: Axes, grid: str = "both") -> None:
-    """Light grid behind the data (`grid`: both, x, y or none), no upper and right frame, readable ticks."""
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(FRAME)
-    axes.tick_params(labelsize=TICK_SIZE, labelcolor=TEXT, color=FRAME, length=3)
-    axes.set_axisbelow(True)
-    if grid == "both" or grid == "x":
-        axes.grid(True, axis="x", color=GRID, linewidth=0.7)
-    if grid == "both" or grid == "y":
-        axes.grid(True, axis="y", color=GRID, linewidth=0.7)
+def wrapped(text: str, width: float) -> str:
+    """`text` on at most two lines that are that many pixels wide."""
+    return "\n".join(textwrap.wrap(text, max(int(width / 7.3), 6), max_lines=2, placeholder="…"))
 
 
-def frame_picture(axes: Axes) -> None:
-    """A thin frame and no ticks, for axes that hold a picture."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color(FRAME)
-        spine.set_linewidth(0.6)
+def fitting(text: str, axes_width: float) -> str:
+    """The title of axes that are that many pixels wide, cut to them."""
+    return shorten(text, max(int(axes_width / 7.3), 4))
 
 
+@styled
 def figure_to_array(figure: Figure) -> np.ndarray:
     """The figure as drawn: (h, w, 3) uint8, RGB."""
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
@@ -138,6 +151,7 @@ def figure_to_array(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+@styled
 def save_png(figure: Figure | np.ndarray, path: str | Path, scale: float = 1.0) -> Path:
     """Write a figure, or a picture (h, w, 3) uint8 RGB, as a PNG file; missing folders are made.
 
@@ -148,7 +162,7 @@ def save_png(figure: Figure | np.ndarray, path: str | Path, scale: float = 1.0) 
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(figure, Figure):
         # without the version, the same figure gives the same bytes
-        figure.savefig(path, format="png", dpi=DPI * scale, metadata={"Software": None}, facecolor="white")
+        figure.savefig(path, format="png", dpi=DPI * scale, metadata={"Software": None})
         return path
     if figure.dtype != np.uint8 or figure.ndim != 3 or figure.shape[2] != 3:
         raise ValueError(

@@ -2,61 +2,75 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from sbp.report.measures import WORDS, RunSeries, measure_pair, measure_run
+from sbp.plugins.checks import one_of, require
+from sbp.report.measures import Measure, RunSeries, measure_pair, measure_run, ran_exclusively
 
 Verdict = Literal["reproduced", "not reproduced", "undecided", "missing"]
 Runs = Mapping[str, Mapping[int, RunSeries]]
-
-# 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom.
-T_975 = (
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604,
-    2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555,
-    2.0518, 2.0484, 2.0452, 2.0423,
-)  # fmt: skip
+COMPARISONS = ("value", "difference", "ratio")
+SOURCES = ("blog", "jiang", "sbp")
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One number per run. arm: name of a conf/arm option; metric: MLflow key, in which {common} and {rare}
-    stand for the data set's first common and first rare defect; statistic: how a curve becomes a number,
-    see sbp.report.measures; alone: only runs that had the machine to themselves."""
-
-    arm: str
-    metric: str
-    statistic: str = "final"
-    over: Literal["compute", "epoch", "seconds"] = "compute"
-    at: float | None = None
-    level: float | None = None
-    alone: bool = False
-
-
-@dataclass(frozen=True)
+@dataclass
 class Part:
-    """A comparison and the region [low, high] that it must fall into; None is open. left and right are
-    paired by seed."""
+    """A comparison and the region [low, high] that it must fall into; null is open. left and right are
+    paired by seed. compare: one of COMPARISONS, by default the difference, or the value where there is no
+    right. text: the rule in words, or empty. Raises ValueError for what is out of range."""
 
     left: Measure
-    right: Measure | None
-    compare: Literal["value", "difference", "ratio"]
-    low: float | None
-    high: float | None
+    region: list[float | None]
+    right: Measure | None = None
+    compare: str = ""
     text: str = ""
 
+    def __post_init__(self) -> None:
+        self.compare = self.compare or ("value" if self.right is None else "difference")
+        one_of("compare", self.compare, COMPARISONS)
+        needs = "value, as there is no right" if self.right is None else "difference or ratio"
+        require((self.compare == "value") == (self.right is None), "compare", self.compare, needs)
+        require(len(self.region) == 2, "region", self.region, "[low, high]")
+        known = [bound for bound in self.region if bound is not None]
+        require(bool(known), "region", self.region, "bounded on one side at least")
+        require(known == sorted(known), "region", self.region, "ordered, low at most high")
 
-@dataclass(frozen=True)
+    @property
+    def low(self) -> float | None:
+        """The region's lower bound."""
+        return self.region[0]
+
+    @property
+    def high(self) -> float | None:
+        """The region's upper bound."""
+        return self.region[1]
+
+
+@dataclass
 class Claim:
-    """id: C1 ... C24 of the sources, or our own (S1 ...). source: blog, jiang or sbp."""
+    """id: C1 ... C24 of the sources, or our own (S1 ...). source: one of SOURCES."""
 
     id: str
     source: str
     text: str
-    parts: tuple[Part, ...]
+    parts: list[Part]
     note: str = ""
+
+    def __post_init__(self) -> None:
+        one_of("source", self.source, SOURCES)
+        self.note = self.note.strip()
+
+    def measures(self) -> list[Measure]:
+        """Every measure that its parts compare."""
+        return [measure for part in self.parts for measure in measures_of(part)]
+
+
+def measures_of(part: Part) -> list[Measure]:
+    """What a part compares, left first."""
+    return [measure for measure in (part.left, part.right) if measure is not None]
 
 
 @dataclass(frozen=True)
@@ -110,14 +124,8 @@ def judge_part(part: Part, runs: Runs, names: Mapping[str, str]) -> PartResult:
 
 
 def _named(part: Part, names: Mapping[str, str]) -> Part:
-    def fill(measure: Measure | None) -> Measure | None:
-        if measure is None:
-            return None
-        return Measure(**{**vars(measure), "metric": measure.metric.format(**names)})
-
-    left = fill(part.left)
-    assert left is not None
-    return Part(left, fill(part.right), part.compare, part.low, part.high, part.text.format(**names))
+    left, *right = (replace(m, metric=m.metric.format(**names)) for m in measures_of(part))
+    return replace(part, left=left, right=right[0] if right else None, text=part.text.format(**names))
 
 
 def part_values(part: Part, runs: Runs) -> dict[int, float]:
@@ -147,12 +155,11 @@ def _ratio(a: float, b: float) -> float:
 
 def _members(measure: Measure, runs: Runs) -> dict[int, RunSeries]:
     members = runs.get(measure.arm, {})
-    return {s: run for s, run in members.items() if not measure.alone or run.tags.get("alone") == "true"}
+    return {s: run for s, run in members.items() if not measure.exclusive or ran_exclusively(run)}
 
 
 def _missing(part: Part, runs: Runs) -> tuple[str, ...]:
-    measures = [m for m in (part.left, part.right) if m is not None]
-    return tuple(dict.fromkeys(m.arm for m in measures if not _members(m, runs)))
+    return tuple(dict.fromkeys(m.arm for m in measures_of(part) if not _members(m, runs)))
 
 
 def mean_interval(values: Sequence[float], logarithmic: bool = False) -> tuple[float, tuple[float, float]]:
@@ -160,14 +167,15 @@ def mean_interval(values: Sequence[float], logarithmic: bool = False) -> tuple[f
 
     logarithmic: of the logarithms, for ratios; zeros are then left as they are, with the arithmetic mean.
     """
+    from scipy.stats import t  # late: it takes half a second
+
     numbers = np.asarray(values, dtype=float)
     logarithmic = logarithmic and bool((numbers > 0).all())
     x = np.log(numbers) if logarithmic else numbers
     mean, back = float(x.mean()), math.exp if logarithmic else float
     if len(x) < 2 or not np.isfinite(x).all():
         return back(mean), (math.nan, math.nan)
-    quantile = T_975[len(x) - 2] if len(x) - 2 < len(T_975) else 1.96 + 2.4 / (len(x) - 1)
-    half = quantile * float(x.std(ddof=1)) / math.sqrt(len(x))
+    half = float(t.ppf(0.975, len(x) - 1)) * float(x.std(ddof=1)) / math.sqrt(len(x))
     return back(mean), (back(mean - half), back(mean + half))
 
 
@@ -192,18 +200,11 @@ def rule_text(part: Part) -> str:
 
 def _compared(part: Part) -> str:
     left, right = part.left, part.right
-    text = f"{_words(left)} of {left.arm}"
+    text = f"{left} of {left.arm}"
     if right is None:
         return text
-    other = f"that of {right.arm}" if _words(right) == _words(left) else f"{_words(right)} of {right.arm}"
+    other = f"that of {right.arm}" if str(right) == str(left) else f"{right} of {right.arm}"
     return f"{text}, {'divided by' if part.compare == 'ratio' else 'minus'} {other}"
-
-
-def _words(measure: Measure) -> str:
-    words = WORDS[measure.statistic]
-    return words.format(
-        metric=measure.metric, over=measure.over, at=measure.at or 0.0, level=measure.level or 0.0
-    )
 
 
 def _region(part: Part) -> str:

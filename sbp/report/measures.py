@@ -1,18 +1,48 @@
 """From a run's recorded series to one number, by which a claim is judged."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from sbp.plugins.checks import one_of, require
 from sbp.tracking.runs import values_at
 
-if TYPE_CHECKING:
-    from sbp.report.claims import Measure
-
 X_METRICS = {"compute": "cost/baseline_epochs", "seconds": "time/work_s"}
+AXES = ("epoch", *X_METRICS)
 ZERO_BEFORE_TRAINING = ("val/map", "val/pixel_ap", "val/clean_map")
 """Metrics that an untrained model has at 0, so that their curves begin at (0, 0)."""
+
+
+@dataclass
+class Measure:
+    """One number per run. arm: name of a conf/arm option; metric: MLflow key, in which {common} and {rare}
+    stand for the data set's first common and first rare defect; statistic: how a curve becomes a number, see
+    STATISTICS; over: one of AXES; at: share of the run, level: height, for statistics that have one;
+    exclusive: only runs that had the machine to themselves. Raises ValueError for what is out of range."""
+
+    arm: str
+    metric: str
+    statistic: str = "final"
+    over: str = "compute"
+    at: float | None = None
+    level: float | None = None
+    exclusive: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("statistic", self.statistic, list(STATISTICS))
+        one_of("over", self.over, AXES)
+        if self.statistic in ("at", "change_since"):
+            require(self.at is not None and 0 <= self.at <= 1, "at", self.at, "between 0 and 1")
+        if self.statistic == "reach":
+            ok = self.level is not None and 0 < self.level <= 1
+            require(ok, "level", self.level, "above 0 and at most 1")
+
+    def __str__(self) -> str:
+        """As a rule says it: "final val/map"."""
+        values = {"over": self.over, "at": self.at or 0.0, "level": self.level or 0.0}
+        return WORDS[self.statistic].format(metric=self.metric, **values)
 
 
 class RunSeries(Protocol):
@@ -28,78 +58,71 @@ class RunSeries(Protocol):
         ...
 
 
-class Curve:
-    """A metric over compute, epochs or seconds. x, y: (T,), x ascending, only where y is finite."""
-
-    def __init__(self, run: RunSeries, key: str, over: str):
-        steps, y = (np.asarray(a, dtype=float) for a in run.series(key))
-        x = steps + 1 if over == "epoch" else values_at(steps, *run.series(X_METRICS[over]))
-        known = np.isfinite(x) & np.isfinite(y)
-        self.x, self.y = x[known], y[known]
-        if len(self.x) and key.startswith(ZERO_BEFORE_TRAINING):
-            self.x, self.y = np.append(0.0, self.x), np.append(0.0, self.y)
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def end(self) -> float:
-        """Where the curve ends."""
-        return float(self.x[-1])
-
-    def at(self, x: float) -> float:
-        """Value at x, linear between points."""
-        return float(np.interp(x, self.x, self.y))
-
-    def area(self, end: float) -> float:
-        """Mean height from the beginning to `end`."""
-        x = np.append(self.x[self.x < end], end)
-        if len(x) < 2:
-            return self.at(end)
-        return float(np.trapezoid(np.interp(x, self.x, self.y), x) / (x[-1] - x[0]))
-
-    def reach(self, level: float) -> float:
-        """First x at which the curve is at `level` or above; infinity if never."""
-        above = np.flatnonzero(self.y >= level)
-        if not len(above):
-            return float("inf")
-        i = int(above[0])
-        if i == 0 or self.y[i] == self.y[i - 1]:
-            return float(self.x[i])
-        share = (level - self.y[i - 1]) / (self.y[i] - self.y[i - 1])
-        return float(self.x[i - 1] + share * (self.x[i] - self.x[i - 1]))
+def ran_exclusively(run: RunSeries) -> bool:
+    """Whether the run had the machine to itself; runs of earlier versions say so under the name `alone`."""
+    return run.tags.get("exclusive", run.tags.get("alone")) == "true"
 
 
-def _per_epoch(curve: Curve, measure: "Measure", end: float) -> float:
-    return float((curve.y[-1] - curve.y[0]) / (len(curve) - 1)) if len(curve) > 1 else float("nan")
+def points(run: RunSeries, key: str, over: str) -> tuple[np.ndarray, np.ndarray]:
+    """A metric over compute, epochs or seconds: x and y, both (T,), x ascending, where both are finite."""
+    steps, y = (np.asarray(a, dtype=float) for a in run.series(key))
+    x = steps + 1 if over == "epoch" else values_at(steps, *run.series(X_METRICS[over]))
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(x) and key.startswith(ZERO_BEFORE_TRAINING):
+        x, y = np.append(0.0, x), np.append(0.0, y)
+    return x, y
 
 
-def _mean(curve: Curve, measure: "Measure", end: float) -> float:
-    return float(curve.y[1:].mean()) if len(curve) > 1 else float("nan")
+def _area(x: np.ndarray, y: np.ndarray, end: float) -> float:
+    """Mean height from the beginning to `end`."""
+    upto = np.append(x[x < end], end)
+    if len(upto) < 2:
+        return float(np.interp(end, x, y))
+    return float(np.trapezoid(np.interp(upto, x, y), upto) / (upto[-1] - upto[0]))
+
+
+def _reach(x: np.ndarray, y: np.ndarray, level: float) -> float:
+    """First x at which the curve is at `level` or above; infinity if never."""
+    above = np.flatnonzero(y >= level)
+    if not len(above):
+        return float("inf")
+    i = int(above[0])
+    if i == 0 or y[i] == y[i - 1]:
+        return float(x[i])
+    return float(x[i - 1] + (level - y[i - 1]) / (y[i] - y[i - 1]) * (x[i] - x[i - 1]))
+
+
+def _at(x: np.ndarray, y: np.ndarray, share: float | None) -> float:
+    """Height at a share of the run, linear between points."""
+    return float(np.interp((share or 0.0) * x[-1], x, y))
 
 
 def _log10(value: float) -> float:
     return float(np.log10(value)) if value > 0 else float("nan")
 
 
-Statistic = Callable[[Curve, "Measure", float], float]
+NAN = float("nan")
+Statistic = Callable[[np.ndarray, np.ndarray, Measure, float], float]
 
-# Each takes the curve, the measure and the x at which compared arms both end.
+# Each takes x and y of the curve, the measure, and the x at which compared arms both end.
 STATISTICS: dict[str, Statistic] = {
-    "final": lambda c, m, end: float(c.y[-1]),
-    "first": lambda c, m, end: float(c.y[0]),
-    "best": lambda c, m, end: float(c.y.max()),
-    "area": lambda c, m, end: c.area(end),
-    "at": lambda c, m, end: c.at((m.at or 0.0) * c.end),
-    "reach": lambda c, m, end: c.reach((m.level or 0.0) * float(c.y[-1])),
-    "reach_level": lambda c, m, end: c.reach(m.level or 0.0),
-    "per_epoch": _per_epoch,
-    "mean": _mean,
-    "final_over_min": lambda c, m, end: float(c.y[-1] / c.y.min()) if c.y.min() > 0 else float("nan"),
-    "change_since": lambda c, m, end: float(c.y[-1] - c.at((m.at or 0.0) * c.end)),
-    "log_change": lambda c, m, end: _log10(float(c.y[-1])) - _log10(float(c.y[0])),
-    "log_final": lambda c, m, end: _log10(float(c.y[-1])),
+    "final": lambda x, y, m, end: y[-1],
+    "first": lambda x, y, m, end: y[0],
+    "best": lambda x, y, m, end: y.max(),
+    "area": lambda x, y, m, end: _area(x, y, end),
+    "at": lambda x, y, m, end: _at(x, y, m.at),
+    "reach": lambda x, y, m, end: _reach(x, y, (m.level or 0.0) * y[-1]),
+    "reach_level": lambda x, y, m, end: _reach(x, y, m.level or 0.0),
+    "per_epoch": lambda x, y, m, end: (y[-1] - y[0]) / (len(y) - 1) if len(y) > 1 else NAN,
+    "mean": lambda x, y, m, end: y[1:].mean() if len(y) > 1 else NAN,
+    "final_over_min": lambda x, y, m, end: y[-1] / y.min() if y.min() > 0 else NAN,
+    "change_since": lambda x, y, m, end: y[-1] - _at(x, y, m.at),
+    "log_change": lambda x, y, m, end: _log10(y[-1]) - _log10(y[0]),
+    "log_final": lambda x, y, m, end: _log10(y[-1]),
 }
+AS_LOGGED = ("per_epoch", "mean", "first", "log_change", "final_over_min", "log_final")
+"""Statistics of the values as logged, without the zero before training."""
 WORDS = {
     "final": "final {metric}",
     "first": "first {metric}",
@@ -118,21 +141,21 @@ WORDS = {
 """How a statistic is called in a rule."""
 
 
-def measure_run(run: RunSeries, measure: "Measure", end: float = float("inf")) -> float:
+def measure_run(run: RunSeries, measure: Measure, end: float = float("inf")) -> float:
     """The measure of one run; NaN if its metric was never logged. end: x at which an area is cut."""
-    curve = Curve(run, measure.metric, measure.over)
-    if not len(curve):
-        return float("nan")
-    if measure.statistic in ("per_epoch", "mean", "first", "log_change", "final_over_min", "log_final"):
-        steps, y = run.series(measure.metric)  # as logged, without the zero before training
-        curve.x, curve.y = np.asarray(steps, dtype=float), np.asarray(y, dtype=float)
-    return STATISTICS[measure.statistic](curve, measure, min(end, curve.end))
+    x, y = points(run, measure.metric, measure.over)
+    if not len(x):
+        return NAN
+    last = float(x[-1])
+    if measure.statistic in AS_LOGGED:
+        x, y = (np.asarray(a, dtype=float) for a in run.series(measure.metric))
+    return float(STATISTICS[measure.statistic](x, y, measure, min(end, last)))
 
 
 def measure_pair(
-    left_run: RunSeries, right_run: RunSeries, left: "Measure", right: "Measure"
+    left_run: RunSeries, right_run: RunSeries, left: Measure, right: Measure
 ) -> tuple[float, float]:
     """Both measures; curves over epochs or seconds of runs of different length end at the shorter one's."""
-    ends = [Curve(run, m.metric, m.over).x for run, m in ((left_run, left), (right_run, right))]
+    ends = [points(run, m.metric, m.over)[0] for run, m in ((left_run, left), (right_run, right))]
     end = min((float(x[-1]) for x in ends if len(x)), default=float("inf"))
     return measure_run(left_run, left, end), measure_run(right_run, right, end)

@@ -1,6 +1,5 @@
-"""Results as rows: one per run, with what it was, where it ran and what came out."""
+"""Results as rows of text: one per run, with what it was, where it ran and what came out."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,33 +9,15 @@ from sbp.report.run_curves import EVERY_EPOCH, run_label
 from sbp.tracking.runs import RecordedRun
 
 PARAMS = (
-    "scale",
-    "data",
-    "selection",
-    "defects",
-    "aggregation",
-    "beta",
-    "staleness",
-    "upsampling",
-    "model",
-    "budget.compute",
-    "data.image_size",
-    "data.train_images",
-    "trainer.batch_size",
-    "optimizer.lr",
-)
+    "scale", "data", "selection", "defects", "aggregation", "beta", "staleness", "upsampling", "model",
+    "budget.compute", "data.image_size", "data.train_images", "trainer.batch_size", "optimizer.lr",
+)  # fmt: skip
+RESOLVED = ("resolved.beta", "resolved.N", "resolved.K")
+"""What `auto` or a value beside a group's options came to; only where a run has them."""
 TAGS = (
-    "alone",
-    "fingerprint",
-    "code.version",
-    "git.commit",
-    "git.dirty",
-    "hardware.cpu",
-    "hardware.cores",
-    "hardware.gpu",
-    "hardware.torch_threads",
-    "version.torch",
-)
+    "exclusive", "fingerprint", "code.version", "results.version", "git.commit", "git.dirty", "hardware.cpu",
+    "hardware.cores", "hardware.gpu", "hardware.torch_threads", "version.torch",
+)  # fmt: skip
 
 
 def result_row(run: RecordedRun) -> dict[str, str]:
@@ -44,12 +25,14 @@ def result_row(run: RecordedRun) -> dict[str, str]:
     row = {"arm": run.params.get("arm", ""), "label": run_label(run), "seed": run.params["seed"]}
     row |= {"status": run.status, "run_id": run.run_id}
     row |= {key: run.params.get(key, "") for key in PARAMS}
-    row |= {key: run.tags.get(key, "") for key in TAGS}
+    row |= {key: run.params[key] for key in RESOLVED if key in run.params}
+    tags = {"exclusive": run.tags.get("alone", ""), **run.tags}  # its name in runs of earlier versions
+    row |= {key: tags.get(key, "") for key in TAGS}
     row["epochs"] = str(len(run.values(EVERY_EPOCH)))
     row["epoch_s"] = _number(epoch_s(run))
     for key in ("cost/baseline_epochs", "cost/flops", "time/work_s"):
         row[key] = _number(run.last(key))
-    row["kept_fraction"] = _number(_mean(run.values("train/kept_fraction")))
+    row["kept_fraction"] = _number(kept_fraction(run))
     for split in ("val", "test"):
         for metric in ("map", "pixel_ap", "loss", "clean_map"):
             for key in (f"{split}/{metric}", *(f"{split}/{metric}/{d}" for d in run.defects)):
@@ -65,20 +48,27 @@ def epoch_s(run: RecordedRun) -> float:
     return float((work[-1] - work[0]) / (len(work) - 1)) if len(work) > 1 else float("nan")
 
 
-def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}"
+def kept_fraction(run: RecordedRun) -> float:
+    """Mean share of the images trained on, NaN if it was never logged."""
+    values = run.values("train/kept_fraction")
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def write_rows(rows: Sequence[dict[str, str]], path: str | Path) -> None:
     """Write rows as CSV; columns are those of any row, in the order of first appearance."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    from pandas import DataFrame  # late: it takes half a second
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    DataFrame(list(rows)).to_csv(path, index=False, lineterminator="\n")
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """What `write_rows` wrote; empty without a file."""
+    from pandas import read_csv
+
+    return read_csv(path, dtype=str, keep_default_na=False).to_dict("records") if Path(path).is_file() else []
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"

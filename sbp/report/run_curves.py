@@ -1,8 +1,8 @@
-"""From recorded runs to the curves of a comparison."""
+"""From recorded runs to the curves of figures."""
 
-import numpy as np
+from collections.abc import Iterable
 
-from sbp.plots.comparison import RunCurve
+from sbp.plots.curve import Curve
 from sbp.tracking.runs import RecordedRun
 
 EVERY_EPOCH = "train/loss"
@@ -15,12 +15,16 @@ def run_label(run: RecordedRun) -> str:
     return label if label != "None" else run.name.split(" / ")[0]
 
 
-def comparison_curve(run: RecordedRun) -> RunCurve:
-    """A run's metrics over its compute; NaN in epochs without validation."""
-    return RunCurve(
-        label=run_label(run),
+def run_curve(run: RecordedRun, metrics: Iterable[str], label: str | None = None) -> Curve:
+    """The named metrics of a run over epochs, compute and seconds; NaN where not measured.
+
+    label: None for `run_label`.
+    """
+    return Curve(
+        label=run_label(run) if label is None else label,
+        seed=run.seed,
+        epoch=run.series(EVERY_EPOCH)[0].astype(int),
         cost=run.at_steps_of(EVERY_EPOCH, "cost/baseline_epochs"),
-        seconds=np.diff(run.at_steps_of(EVERY_EPOCH, "time/work_s"), prepend=0.0),
-        map_per_defect={d: run.at_steps_of(EVERY_EPOCH, f"val/map/{d}") for d in run.defects},
-        loss_per_defect={d: run.at_steps_of(EVERY_EPOCH, f"val/loss/{d}") for d in run.defects},
+        seconds=run.at_steps_of(EVERY_EPOCH, "time/work_s"),
+        values={key: run.at_steps_of(EVERY_EPOCH, key) for key in metrics},
     )

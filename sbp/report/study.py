@@ -1,106 +1,117 @@
 """The report: from what MLflow holds to sections with figures, tables and judged claims."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import yaml
-
-from sbp.config.paths import conf_dir, experiments_dir
 from sbp.errors import UserError
+from sbp.plots.comparison import comparison_metrics
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
-from sbp.report.html import write_html
-from sbp.report.markdown import write_markdown, write_pictures
+from sbp.report.documents import write_html, write_markdown, write_pictures
 from sbp.report.page import Cell, ClaimRow, Estimate, Picture, ReportPage, SectionPage, Table
-from sbp.report.render import Draw, Drawing, Renderer, finished
-from sbp.report.results import epoch_s
-from sbp.report.section_figures import section_pictures
-from sbp.report.section_file import Section, load_section
+from sbp.report.results import epoch_s, kept_fraction
+from sbp.report.run_curves import run_label
+from sbp.report.section_figures import render, section_pictures
+from sbp.report.section_file import default_figures
+from sbp.report.sections import Section, arm_label, chosen_sections
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 
-ORDER = (
-    "preliminary_study",
-    "first_experiment",
-    "efficiency",
-    "two_defects",
-    "selectivity",
-    "upsampling",
-    "border_effect",
-    "gradient_similarity",
-)
 Arms = dict[str, dict[int, RecordedRun]]
+FINISHED = "attributes.status = 'FINISHED'"
+SECTION = "section."
+"""How the tag begins that says that a run belongs to a section; its value is the run's arm."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Finished runs of one scale. anywhere: arm -> seed -> run, the newest of each, over all sections."""
+    """Finished runs of one scale. runs_by_arm: arm -> seed -> run, the newest of each, over all sections;
+    runs without an arm stand under their label."""
 
     scale: str
-    anywhere: Arms
+    runs_by_arm: Arms
     runs: Sequence[RecordedRun]
 
-
-def read_study(output_root: str, scale: str | None, uri: str | None = None, name: str = "sbp") -> Study:
-    """Read the finished runs of all sections from MLflow. scale: None takes that of the newest run. Runs on
-    other data than the newest one's are left out: their defects have other names.
-
-    Raises UserError if there are none.
-    """
-    runs = read_runs(open_store(uri, output_root), name, "attributes.status = 'FINISHED'")
-    tags = {f"section.{section}" for section in ORDER}
-    members = [run for run in runs if tags & set(run.tags)]
-    if scale is None and members:
-        scale = members[-1].params["scale"]
-    members = [run for run in members if run.params["scale"] == scale]
-    if not members:
-        raise UserError(
-            f"no finished runs of an experiment{f' at scale={scale}' if scale else ''} in {output_root}: "
-            "make reproduce trains them"
+    def arms_of(self, section: Section) -> Arms:
+        """The section's arms with their runs, if there are any."""
+        arms = section.arms or dict.fromkeys(
+            _arm(run, section.name) for run in self.runs if SECTION + section.name in run.tags
         )
-    members = [run for run in members if run.params["data"] == members[-1].params["data"]]
-    anywhere: Arms = {}
-    for run in members:  # oldest first, so that the newest stays
-        for key in tags & set(run.tags):
-            anywhere.setdefault(run.tags[key], {})[run.seed] = run
-    return Study(scale or "", anywhere, members)
+        return {arm: self.runs_by_arm.get(arm, {}) for arm in arms}
 
 
-def sections_of(study: Study, wanted: Sequence[str] | None = None) -> list[Section]:
-    """The sections to report, in the blog's order: those asked for, or all. Raises UserError for another."""
-    check_sections(wanted)
-    names = [name for name in ORDER if wanted is None or name in wanted]
-    return [load_section(Path(experiments_dir()) / name / "claims.yaml") for name in names]
+def read_study(
+    output_root: str,
+    scale: str | None = None,
+    sections: Sequence[str] | None = None,
+    uri: str | None = None,
+    experiment: str = "sbp",
+) -> Study:
+    """Read finished runs from MLflow: those of the sections asked for, and of all that have claims, as claims
+    compare runs of several sections.
+
+    scale: None takes that of the newest run asked for. Runs on other data than the newest one's are left
+    out: their defects have other names. experiment: MLflow's name of it. Raises UserError if there are none.
+    """
+    client = open_store(uri, output_root)
+    wanted = {s.name for s in chosen_sections(sections)}
+    names = wanted | {s.name for s in chosen_sections()}
+    runs = [run for run in read_runs(client, experiment, FINISHED) if _sections_of(run) & names]
+    asked_for = [run for run in runs if _sections_of(run) & wanted and scale in (None, run.params["scale"])]
+    if not asked_for:
+        scale_text = f" at scale={scale}" if scale else ""
+        raise UserError(
+            f"no finished runs of an experiment{scale_text} in {output_root}: make reproduce trains them"
+            + _elsewhere(client, experiment)
+        )
+    newest = asked_for[-1].params
+    alike = [r for r in runs if all(r.params[key] == newest[key] for key in ("scale", "data"))]
+    by_arm: Arms = {}
+    for run in alike:  # oldest first, so that the newest stays
+        for name in sorted(_sections_of(run) & names):
+            by_arm.setdefault(_arm(run, name), {})[run.seed] = run
+    return Study(newest["scale"], by_arm, alike)
 
 
-def check_sections(wanted: Sequence[str] | None) -> None:
-    """Raise UserError for a section that there is not."""
-    for name in wanted or ():
-        if name not in ORDER:
-            raise UserError(f"section {name}: must be one of {', '.join(ORDER)}")
+def _sections_of(run: RecordedRun) -> set[str]:
+    return {tag.removeprefix(SECTION) for tag in run.tags if tag.startswith(SECTION)}
+
+
+def _arm(run: RecordedRun, section: str) -> str:
+    arm = run.tags[SECTION + section]
+    return run_label(run) if arm == "None" else arm
+
+
+def _elsewhere(client: Any, asked_for: str) -> str:
+    """Where there are finished runs instead: other sections, scales or experiments of MLflow."""
+    found: Counter[str] = Counter()
+    for experiment in client.search_experiments():
+        option = "" if experiment.name == asked_for else f"--experiment {experiment.name} "
+        for run in read_runs(client, experiment.name, FINISHED):
+            sections = sorted(_sections_of(run)) or ["(runs without a section)"]
+            found.update(f"{option}--scale {run.params.get('scale', '?')} {name}" for name in sections)
+    if not found:
+        return ""
+    shown = [f"{count} with {where}" for where, count in found.most_common(5)]
+    return f"; there are finished runs elsewhere: {', '.join(shown)}"
 
 
 def judged(section: Section, study: Study) -> list[ClaimResult]:
     """Every claim of a section beside what was measured."""
-    return [judge(claim, study.anywhere, defect_roles(study)) for claim in section.claims]
+    claims = section.file.claims if section.file else []
+    return [judge(claim, study.runs_by_arm, defect_roles(study)) for claim in claims]
 
 
 def defect_roles(study: Study) -> dict[str, str]:
     """Names of the defects that stand for the blog's A (common) and B (rare)."""
     run = study.runs[-1]
     return {"common": run.first_of("common"), "rare": run.first_of("rare")}
-
-
-def arm_label(arm: str, runs: Mapping[int, RecordedRun] | None = None) -> str:
-    """What an arm is called: by its runs, or by conf/arm where there are none."""
-    for run in (runs or {}).values():
-        if run.params.get("label", "None") != "None":
-            return run.params["label"]
-    path = Path(conf_dir()) / "arm" / f"{arm}.yaml"
-    return str(yaml.safe_load(path.read_text()).get("label", arm)) if path.is_file() else arm
 
 
 def claim_row(result: ClaimResult) -> ClaimRow:
@@ -117,30 +128,34 @@ def claim_row(result: ClaimResult) -> ClaimRow:
     )
 
 
-def section_drawings(section: Section, study: Study, draw: Draw) -> list[Drawing]:
-    """A section's figures, being rendered."""
-    arms, labels = _shown(section, study)
-    return section_pictures(section, arms, labels, defect_roles(study), draw)
+def section_drawings(section: Section, study: Study, pool: Executor) -> list[tuple[Picture, Future]]:
+    """A section's figures without their bytes, which are being rendered by `pool`."""
+    metrics = comparison_metrics(study.runs[-1].defects)
+    figures = section.file.figures if section.file else default_figures(metrics)
+    arms = study.arms_of(section)
+    made = section_pictures(section.name, figures, arms, labels_of(arms), defect_roles(study))
+    return [(picture, pool.submit(render, figure)) for figure, picture in made]
 
 
-def _shown(section: Section, study: Study) -> tuple[Arms, dict[str, str]]:
-    arms = {arm: study.anywhere.get(arm, {}) for arm in section.arms}
-    return arms, {arm: arm_label(arm, runs) for arm, runs in arms.items()}
+def labels_of(arms: Arms) -> dict[str, str]:
+    """What arms are called: by their runs, or by conf/arm where there are none."""
+    return {arm: next(map(run_label, runs.values()), "") or arm_label(arm) for arm, runs in arms.items()}
 
 
-def section_page(section: Section, study: Study, pictures: Sequence[Picture]) -> SectionPage:
-    """One section of the report."""
-    arms, labels = _shown(section, study)
+def section_page(section: Section, study: Study, drawings: Sequence[tuple[Picture, Future]]) -> SectionPage:
+    """One section of the report; waits for its figures."""
+    arms = study.arms_of(section)
+    labels = labels_of(arms)
     seeds = sorted({run.seed for run in study.runs})
     return SectionPage(
         name=section.name,
         title=section.title,
-        question=section.question,
+        question=section.file.question if section.file else "",
         claims=[claim_row(result) for result in judged(section, study)],
-        pictures=pictures,
+        pictures=[replace(p, **dict(zip(("png", "svg"), f.result(), strict=True))) for p, f in drawings],
         tables=[results_table(arms, labels)],
         missing=[f"{labels[arm]}, seed {s}" for arm in arms for s in seeds if s not in arms[arm]],
-        notes=section.notes,
+        notes=section.file.notes if section.file else "",
     )
 
 
@@ -157,8 +172,8 @@ def results_table(arms: Arms, labels: Mapping[str, str]) -> Table:
                 str(len(runs)),
                 Estimate.of([len(run.values("train/loss")) for run in runs]),
                 Estimate.of([run.last("cost/baseline_epochs") for run in runs]),
-                Estimate.of([epoch_s(run) for run in runs]),
-                Estimate.of([float(np.mean(run.values("train/kept_fraction"))) for run in runs]),
+                Estimate.of(map(epoch_s, runs)),
+                Estimate.of(map(kept_fraction, runs)),
                 Estimate.of([run.last("val/map") for run in runs]),
                 Estimate.of([run.last("test/map") for run in runs]),
                 *(Estimate.of([run.last(f"test/map/{d}") for run in runs]) for d in defects),
@@ -169,16 +184,14 @@ def results_table(arms: Arms, labels: Mapping[str, str]) -> Table:
     return Table(columns + [f"test {defect}" for defect in defects], rows, caption)
 
 
-def report_page(study: Study, sections: Sequence[Section], renderer: Renderer | None = None) -> ReportPage:
-    """The whole report. renderer: what makes the figures; None: this process."""
-    draw = (renderer or Renderer(0)).draw
-    drawings = {section.name: section_drawings(section, study, draw) for section in sections}
-    pictures = {name: finished(drawn) for name, drawn in drawings.items()}
+def report_page(study: Study, sections: Sequence[Section], pool: Executor) -> ReportPage:
+    """The whole report. pool: what renders the figures, while the data of the next ones is read."""
+    drawings = [section_drawings(section, study, pool) for section in sections]
     return ReportPage(
         title="Selective back-propagation for segmentation",
         subtitle="The claims of the blog post, and what was measured",
         facts=facts(study),
-        sections=[section_page(section, study, pictures[section.name]) for section in sections],
+        sections=[section_page(s, study, drawn) for s, drawn in zip(sections, drawings, strict=True)],
         warnings=warnings(study),
     )
 
@@ -215,7 +228,7 @@ def _hardware(run: RecordedRun) -> str:
 def warnings(study: Study) -> list[str]:
     """What a reader should know before trusting the numbers."""
     found = []
-    if len({run.tags.get("code.version") for run in study.runs}) > 1:
+    if len({run.tags.get("results.version", run.tags.get("code.version")) for run in study.runs}) > 1:
         found.append("The runs were made with different versions of the code.")
     if any(run.tags.get("git.dirty") == "true" for run in study.runs):
         found.append("Some runs were made with changes that are not in the named commit.")
@@ -236,15 +249,18 @@ def write_report(
     sections: Sequence[str] | None = None,
     out: str | Path | None = None,
     uri: str | None = None,
+    experiment: str = "sbp",
 ) -> Path:
     """Write report.html, report.md and figures/ and return the path of the page.
 
-    out: folder, by default report/<scale> in the output folder.
+    sections: None for all that have claims. out: folder, by default report/<scale> in the output folder. uri,
+    experiment: MLflow's store and the experiment's name in it. Raises UserError, see `read_study`.
     """
-    check_sections(sections)
-    with Renderer(processes=min(4, os.cpu_count() or 1)) as renderer:
-        study = read_study(output_root, scale, uri)
-        page = report_page(study, sections_of(study, sections), renderer)
+    chosen = chosen_sections(sections)
+    # spawn, not fork: the tracking client has threads
+    with ProcessPoolExecutor(min(4, os.cpu_count() or 1), get_context("spawn")) as pool:
+        study = read_study(output_root, scale, sections, uri, experiment)
+        page = report_page(study, chosen, pool)
     folder = Path(out) if out else Path(output_root) / "report" / study.scale
     write_pictures(page, folder / "figures")
     write_markdown(page, folder / "report.md")

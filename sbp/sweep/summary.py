@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sbp.plots.comparison import comparison_figure
+from sbp.plots.comparison import comparison_figure, comparison_metrics
 from sbp.plots.style import save_png
+from sbp.report.documents import markdown_rows
 from sbp.report.results import result_row, write_rows
-from sbp.report.run_curves import comparison_curve, run_label
+from sbp.report.run_curves import run_curve, run_label
 from sbp.tracking.runs import RecordedRun
 from sbp.tracking.sweeps import runs_of_sweep
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+METRICS = ("cost/baseline_epochs", "val/map", "test/map")
 
 
 def log_summary(client: "MlflowClient", experiment: str, parent: str, folder: Path) -> None:
@@ -30,22 +33,22 @@ def log_summary(client: "MlflowClient", experiment: str, parent: str, folder: Pa
     if finished:
         defects = finished[0].defects
         same = [run for run in finished if run.defects == defects]
-        figure = comparison_figure([comparison_curve(run) for run in same], defects, losses=True)
+        metrics = comparison_metrics(defects, losses=True)
+        figure = comparison_figure([run_curve(run, metrics) for run in same], defects, losses=True)
         save_png(figure, folder / "comparison.png", scale=2)
         client.log_artifact(parent, str(folder / "comparison.png"))
 
 
 def description(runs: list[RecordedRun], parent: str) -> str:
     """A Markdown table of a sweep's runs, for the parent's description in the UI."""
-    lines = ["| run | seed | status | compute | val/map | test/map |", "|---|---|---|---|---|---|"]
-    taken = False
+    rows, taken = [], False
     for run in sorted(runs, key=lambda r: (run_label(r), r.seed)):
         elsewhere = run.tags.get("mlflow.parentRunId") != parent
         taken |= elsewhere
-        values = [run.last(key) for key in ("cost/baseline_epochs", "val/map", "test/map")]
-        cells = [f"{value:.3f}" if value == value else "–" for value in values]
+        values = [run.last(key) for key in METRICS]
         name = run_label(run).replace("|", "\\|") + (" *" if elsewhere else "")
-        lines.append(f"| {name} | {run.seed} | {run.status} | {' | '.join(cells)} |")
-    if taken:
-        lines += ["", "\\* the same run belongs to another sweep, under whose parent it is nested"]
-    return "\n".join(lines)
+        numbers = [f"{value:.3f}" if value == value else "–" for value in values]
+        rows.append([name, str(run.seed), run.status, *numbers])
+    table = markdown_rows(["run", "seed", "status", "compute", *METRICS[1:]], rows)
+    note = "\n\n\\* the same run belongs to another sweep, under whose parent it is nested"
+    return table + note * taken

@@ -50,6 +50,23 @@ def test_an_installed_wheel_finds_its_own_conf_in_any_folder(tmp_path):
         check=True,
     ).stdout.split()
     assert found == [str(site / "sbp/__init__.py"), str(site / "sbp/conf"), str(elsewhere / "outputs")]
+    code = (
+        "import sbp.report.sections as s, sbp.report.documents as d, sbp.plots.style\n"
+        "print(*(section.folder / 'claims.yaml' for section in s.chosen_sections()))\n"
+        "print(d._templates().list_templates())"
+    )
+    report = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    claims = {path.parent.name for path in (ROOT / "experiments").glob("*/claims.yaml")}
+    assert set(report[0].split()) == {str(site / f"sbp/experiments/{name}/claims.yaml") for name in claims}
+    assert report[1] == "['page.css', 'report.html', 'report.md']"
+    assert not list((site / "sbp/experiments").rglob("*.csv"))  # results are the clone's
     shown = subprocess.run(
         [sys.executable, "-m", "sbp.cli.main", "train", "--cfg", "job", "beta=b2", "scale=smoke"],
         cwd=elsewhere,

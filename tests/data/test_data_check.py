@@ -309,6 +309,15 @@ def test_show_draws_a_row_bare_and_a_row_annotated(root, tmp_path, monkeypatch, 
     assert "sheet.png" in capsys.readouterr().out
 
 
+def test_show_draws_the_synthetic_images(tmp_path, capsys):
+    arguments = ["data=inspection", "scale=smoke", "--images", "3", "--out", str(tmp_path / "deep")]
+    assert main(["show", *arguments]) == 0
+    sheet = cv2.imread(str(tmp_path / "deep" / "sheet.png"))
+    assert sheet.shape[0] > 5 * 128  # healthy, and two rows for each of two defects
+    assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 100
+    assert capsys.readouterr().out.strip().endswith("sheet.png")
+
+
 def test_the_command_says_mistakes_in_one_line_and_has_its_exit_codes(root, tmp_path):
     def run(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "sbp.cli.main", "data", *arguments]

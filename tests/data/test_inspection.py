@@ -10,7 +10,6 @@ import pytest
 
 from sbp.data.source import SPLITS, Sample
 from sbp.data.synthetic import DEFECTS, InspectionSource
-from sbp.data.synthetic.__main__ import main
 from sbp.data.synthetic.annotation import coarsen
 from sbp.data.synthetic.fields import blobs, depth_inside, shear, smooth_noise, stroke
 from sbp.data.synthetic.lookalikes import LOOKALIKES
@@ -342,10 +341,3 @@ def test_contact_sheet_draws_images_at_scale_and_outlines(val):
 def test_contact_sheet_refuses_what_does_not_fit(arguments, message):
     with pytest.raises(ValueError, match=message):
         contact_sheet(*arguments)
-
-
-def test_the_command_writes_a_sheet(tmp_path, capsys):
-    main(["--out", str(tmp_path / "deep" / "sheet.png"), "--image-size", "32", "--columns", "3"])
-    sheet = cv2.imread(str(tmp_path / "deep" / "sheet.png"))
-    assert sheet.shape[0] > 2 * 13 * 32
-    assert capsys.readouterr().out.strip().endswith("sheet.png")

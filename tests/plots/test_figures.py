@@ -1,17 +1,24 @@
 """Figures: right sizes, labels and groups on realistic inputs, and the odd ones; not pixel by pixel."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from sbp.plots.comparison import Example, RunCurve, comparison_figure, mean_curve, mean_epoch_s
-from sbp.plots.gallery import COLUMNS, GalleryEntry, fit_map, gallery_figure, outline_width, overlay
-from sbp.plots.histogram_figure import EpochHistogramPainter, epoch_histogram_image, ridge_figure
+from sbp.plots.comparison import Example, comparison_figure, mean_epoch_s
+from sbp.plots.curve import Curve, band
+from sbp.plots.gallery import COLUMNS, GalleryEntry, gallery_figure
+from sbp.plots.histogram_figure import EpochHistogramPainter, ridge_figure
+from sbp.plots.pictures import fit_map, outline_width, overlay
 from sbp.plots.style import (
     defect_colour,
     figure_to_array,
@@ -40,19 +47,17 @@ def fake_counts(num_defects: int, num_epochs: int = 1, seed: int = 0) -> np.ndar
     return counts
 
 
+def epoch_histogram_image(counts, edges, defects, epoch) -> np.ndarray:
+    return EpochHistogramPainter(edges, defects, list(counts)).paint(counts, epoch)
+
+
 def colours_in(picture: np.ndarray) -> set[tuple[int, ...]]:
     return {tuple(colour) for colour in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
 
 
 def texts_of(figure: Figure) -> list[str]:
-    """Every text of a figure: titles, axis labels, legends, free texts."""
-    texts = [text.get_text() for text in figure.texts]
-    for axes in figure.axes:
-        texts += [axes.get_title(), axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
-        texts += [text.get_text() for text in axes.texts]
-    for legend in figure.legends:
-        texts += [text.get_text() for text in legend.get_texts()]
-    return [text for text in texts if text]
+    """Every text of a figure: titles, labels of axes and ticks, legends, free texts."""
+    return [text for text in (artist.get_text() for artist in figure.findobj(Text)) if text]
 
 
 class TestStyle:
@@ -157,11 +162,6 @@ class TestEpochHistogram:
         painter.paint({"max": counts, "mean": counts // 2}, 0)
         assert " to 2,000" in painter.legend[0]
 
-    def test_open_ended_edges(self):
-        edges = np.concatenate(([0], EDGES[1:-1], [np.inf]))
-        picture = epoch_histogram_image({"max": fake_counts(1)[0]}, edges, DEFECTS[:1], 0)
-        assert picture.shape == (270, 900, 3)
-
     def test_long_names_and_dollars_are_drawn(self):
         names = ["a very long name of a defect that nobody should ever have given $x^", "b$"]
         painter = EpochHistogramPainter(EDGES, names, ["mindefects_maxbackground"])
@@ -204,11 +204,10 @@ class TestRidge:
         assert shown[-1] == 302
         assert set(np.diff(shown)) <= {12, 15}
 
-    @pytest.mark.parametrize("log_count", [False, True])
-    def test_single_epoch_with_an_empty_group(self, log_count):
+    def test_single_epoch_with_an_empty_group(self):
         counts = fake_counts(2)
         counts[:, :, 2] = 0
-        figure = ridge_figure([4], counts, EDGES, DEFECTS[:2], "max", log_count=log_count)
+        figure = ridge_figure([4], counts, EDGES, DEFECTS[:2], "max")
         assert figure_to_array(figure).ndim == 3
         assert "door broken  n = 0" in texts_of(figure)
 
@@ -267,12 +266,6 @@ class TestGallery:
         assert picture.dtype == np.uint8
         assert {rgb_bytes(defect_colour(1))} <= colours_in(picture)
 
-    def test_chosen_columns(self):
-        figure = gallery_figure([fake_entry()], DEFECTS[:2], ("picture", "loss:door broken"))
-        assert len(figure.axes) == 3
-        assert "loss of door broken" in texts_of(figure)
-        assert len(gallery_figure([fake_entry(clean=False)], DEFECTS[:2], ("picture",)).axes) == 1
-
     def test_twelve_rows_stay_readable(self):
         width, height = gallery_figure([fake_entry()] * 12, DEFECTS[:2]).get_size_inches() * 100
         assert width == pytest.approx(1184, abs=100)
@@ -298,8 +291,6 @@ class TestGallery:
     def test_rejections(self):
         with pytest.raises(ValueError, match="at least one entry"):
             gallery_figure([], DEFECTS[:2])
-        with pytest.raises(ValueError, match="unknown gallery column 'pic', allowed are picture, annotation"):
-            gallery_figure([fake_entry()], DEFECTS[:2], ("pic",))
         with pytest.raises(ValueError, match="2 maps for 1 defects"):
             gallery_figure([fake_entry()], DEFECTS[:1])
         with pytest.raises(ValueError, match=r"loss_map has shape \(60, 80\), must be \(60, 80, 2\)"):
@@ -348,12 +339,19 @@ class TestOverlay:
             overlay(image.astype(float), np.zeros((8, 8, 1), bool))
 
 
-def fake_run(label="baseline", num_epochs=12, step=1.0, seed=0, num_defects=2, **changes) -> RunCurve:
+def fake_run(
+    label="baseline", num_epochs=12, step=1.0, seed=0, num_defects=2, values=None, **changes
+) -> Curve:
     rng = np.random.default_rng(seed)
     cost = np.cumsum(step * rng.uniform(0.95, 1.05, num_epochs))
-    maps = {defect: 1 - np.exp(-cost / (3 + i)) for i, defect in enumerate(DEFECTS[:num_defects])}
-    losses = {defect: 0.1 * np.exp(-cost / 5) for defect in DEFECTS[:num_defects]}
-    return replace(RunCurve(label, cost, np.full(num_epochs, 40 * step), maps, losses), **changes)
+    seconds = 40 * step * np.arange(1, num_epochs + 1)
+    known = {
+        f"val/map/{defect}": 1 - np.exp(-cost / (3 + i)) for i, defect in enumerate(DEFECTS[:num_defects])
+    }
+    known |= {f"val/loss/{defect}": 0.1 * np.exp(-cost / 5) for defect in DEFECTS[:num_defects]}
+    known["val/map"] = np.mean([known[f"val/map/{d}"] for d in DEFECTS[:num_defects]], axis=0)
+    run = Curve(label, seed, np.arange(num_epochs), cost, seconds, known | (values or {}))
+    return replace(run, **changes)
 
 
 def lines_of(axes) -> list:
@@ -366,14 +364,10 @@ class TestComparison:
         runs = [fake_run(), fake_run("selective, beta 8", step=0.3)]
         figure = comparison_figure(runs, DEFECTS[:2])
         titles = [axes.get_title(loc="left") for axes in figure.axes]
-        assert titles == [
-            "mAP of door scratch",
-            "mAP of door broken",
-            "mAP, mean over defects",
-            "time per epoch",
-        ]
+        assert titles[:3] == ["mAP of door scratch", "mAP of door broken", "mAP, mean over defects"]
+        assert titles[3].startswith("time per epoch")
         assert {axes.get_xlabel() for axes in figure.axes[:3]} == {"compute (baseline epochs)"}
-        assert "seconds" in figure.axes[3].get_xlabel()
+        assert "s per epoch" in figure.axes[3].get_xlabel()
         texts = texts_of(figure)
         assert {"baseline", "selective, beta 8"} <= set(texts)
         assert "12 s  (3.3x)" in texts
@@ -384,12 +378,11 @@ class TestComparison:
         one = comparison_figure([fake_run(num_defects=1)], DEFECTS[:1], title="One run")
         assert len(one.axes) == 2
         assert "One run" in texts_of(one)
-        run = fake_run(kept=np.full(12, 0.4))
         titles = [
-            axes.get_title(loc="left") for axes in comparison_figure([run], DEFECTS[:2], losses=True).axes
+            axes.get_title(loc="left")
+            for axes in comparison_figure([fake_run()], DEFECTS[:2], losses=True).axes
         ]
-        assert len(titles) == 7
-        assert "share of images trained on" in titles
+        assert len(titles) == 6
         assert "validation loss of door broken (nats)" in titles
 
     def test_seeds_are_drawn_as_a_mean_with_a_band(self):
@@ -400,67 +393,141 @@ class TestComparison:
         assert len(panel.collections) == 1  # one label has several seeds
         assert any("up to 2 seeds" in text for text in texts_of(figure))
 
-    def test_mean_curve_interpolates_over_the_shared_costs(self):
-        first = RunCurve("selective", np.array([1.0, 3.0]), np.ones(2), {"a": np.array([0.0, 0.4])})
-        second = replace(first, cost=np.array([2.0, 4.0]), map_per_defect={"a": np.array([0.6, 0.8])})
-        curve = mean_curve([first, second], lambda run: run.map_per_defect["a"])
-        assert curve is not None
-        cost, mean, low, high = curve
+    def test_a_band_interpolates_over_the_shared_costs(self):
+        epochs, ones = np.arange(2), np.ones(2)
+        first = Curve("selective", 0, epochs, np.array([1.0, 3.0]), ones, {"a": np.array([0.0, 0.4])})
+        second = replace(first, cost=np.array([2.0, 4.0]), values={"a": np.array([0.6, 0.8])})
+        found = band([first, second], "a", "compute")
+        assert found is not None
+        cost, mean, low, high = found
         assert cost.tolist() == [2, 3]
         assert low == pytest.approx([0.2, 0.4])
         assert high == pytest.approx([0.6, 0.7])
         assert mean == pytest.approx([0.4, 0.55])
 
     def test_epochs_without_validation_are_bridged(self):
-        run = fake_run()
         values = np.where(np.arange(12) % 4 == 3, 0.5, np.nan)
-        curve = mean_curve([run], lambda _: values)
-        assert curve is not None
-        assert curve[0].tolist() == run.cost[3::4].tolist()
-        assert mean_curve([run], lambda _: np.full(12, np.nan)) is None
-        assert mean_curve([run], lambda _: None) is None
+        run = fake_run(values={"a": values, "nothing": np.full(12, np.nan)})
+        found = band([run], "a", "compute")
+        assert found is not None
+        assert found[0].tolist() == run.cost[3::4].tolist()
+        assert band([run], "nothing", "compute") is None
+        assert band([run], "never logged", "compute") is None
 
     def test_seconds_count_the_scoring_epochs_but_not_the_first(self):
-        seconds = np.array([99.0, 1, 1, 1, 5, 1, 1, 1, 5, 1, 1, np.nan])
+        seconds = np.cumsum([99.0, 1, 1, 1, 5, 1, 1, 1, 5, 1, 1, np.nan])
         assert mean_epoch_s(fake_run(seconds=seconds)) == pytest.approx(1.8)
         assert mean_epoch_s(fake_run(num_epochs=1)) == 40
         assert np.isnan(mean_epoch_s(fake_run(seconds=np.full(12, np.nan))))
 
     def test_runs_that_share_no_costs(self):
         early, late = fake_run(num_epochs=3), fake_run(num_epochs=4)
-        curve = mean_curve([early, replace(late, cost=late.cost + 100)], lambda run: run.seconds)
-        assert curve is not None
-        assert len(curve[0]) == 4
+        found = band([early, replace(late, cost=late.cost + 100)], "val/map", "compute")
+        assert found is not None
+        assert len(found[0]) == 4
 
     def test_nan_everywhere_and_a_single_epoch(self):
         nan = np.full(1, np.nan)
-        empty = RunCurve("broken", np.ones(1), nan, dict.fromkeys(DEFECTS[:2], nan))
+        empty = fake_run("broken", num_epochs=1, seconds=nan)
+        empty = replace(empty, values=dict.fromkeys(empty.values, nan))
         figure = comparison_figure([empty], DEFECTS[:2])
         figure_to_array(figure)
         assert texts_of(figure).count("no data") == 3
         assert "not measured" in texts_of(figure)
         figure_to_array(comparison_figure([fake_run(num_epochs=1), empty], DEFECTS[:2]))
 
-    def test_a_given_colour_is_used(self):
-        panel = comparison_figure([fake_run(colour="#123456")], DEFECTS[:2]).axes[0]
-        assert lines_of(panel)[0].get_color() == "#123456"
+    def test_maps_begin_at_zero_on_an_axis_that_holds_them_all(self):
+        low, high = (dict.fromkeys([f"val/map/{DEFECTS[0]}"], np.full(12, value)) for value in (0.3, 0.9))
+        figure = comparison_figure([fake_run(values=low), fake_run("other", values=high)], DEFECTS[:2])
+        assert {axes.get_ylim()[0] for axes in figure.axes[:3]} == {0.0}
+        assert {axes.get_ylim()[1] > 0.9 for axes in figure.axes[:3]} == {True}
 
     def test_examples_add_a_strip(self):
         entry = fake_entry()
-        example = Example(entry.image, entry.annotation, {"baseline": entry.prediction})
         runs = [fake_run(), fake_run("selective")]
+        example = Example(entry.image, entry.annotation, {run.label: entry.prediction for run in runs})
         plain = comparison_figure(runs, DEFECTS[:2])
         figure = comparison_figure(runs, DEFECTS[:2], [example, example])
         assert len(figure.axes) == len(plain.axes) + 2 * (2 + 2)
-        assert texts_of(figure).count("no prediction") == 2
+        assert [text for text in texts_of(figure) if text in ("image", "annotation")] == [
+            "image",
+            "annotation",
+        ]
         assert figure.get_size_inches()[1] > plain.get_size_inches()[1]
         figure_to_array(figure)
 
     def test_rejections(self):
         with pytest.raises(ValueError, match="needs curves"):
             comparison_figure([], DEFECTS[:1])
-        with pytest.raises(ValueError, match=r"selective: seconds has shape \(3,\), cost \(12,\)"):
+        with pytest.raises(ValueError, match=r"selective: seconds has shape \(3,\), epoch \(12,\)"):
             fake_run("selective", seconds=np.ones(3))
+
+
+def overlaps(figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of texts that cover each other, and texts that reach out of the figure (with themselves)."""
+    found, draw = [], Text.draw  # an axis also holds labels beyond its limits, which it does not draw
+
+    def recorded(text, renderer):
+        found.append(text)
+        draw(text, renderer)
+
+    figure_to_array(figure)  # settles the layout
+    with patch.object(Text, "draw", recorded):
+        figure_to_array(figure)
+    boxes = [(t.get_text(), t.get_window_extent()) for t in found if t.get_text().strip() and t.get_visible()]
+    assert len(boxes) > 5
+    bad = [(name, name) for name, box in boxes if not within(box, figure.bbox)]
+    for i, (name, box) in enumerate(boxes):
+        others = boxes[i + 1 :]
+        bad += [(name, other) for other, b in others if box.expanded(0.8, 0.8).overlaps(b.expanded(0.8, 0.8))]
+    return bad
+
+
+def within(box, outer) -> bool:
+    return (
+        box.x0 >= outer.x0 - 1
+        and box.y0 >= outer.y0 - 1
+        and box.x1 <= outer.x1 + 1
+        and box.y1 <= outer.y1 + 1
+    )
+
+
+LONG = [
+    "baseline",
+    "selective scratch+broken, max, beta 8, stale_smart",
+    "focus all, mindefects_maxbackground",
+]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: comparison_figure([fake_run(name) for name in LONG], DEFECTS[:2], losses=True),
+        lambda: comparison_figure(
+            [fake_run(name) for name in LONG],
+            DEFECTS[:2],
+            [
+                Example(
+                    fake_entry().image, fake_entry().annotation, dict.fromkeys(LONG, fake_entry().prediction)
+                )
+            ],
+        ),
+        lambda: gallery_figure([fake_entry(), fake_entry(40, 200, name="folder/" * 30)], DEFECTS[:2]),
+        lambda: gallery_figure([fake_entry(note="a long note " * 9)], DEFECTS[:2]),
+        lambda: ridge_figure(list(range(30)), fake_counts(6, 30), EDGES, DEFECTS, "mindefects_maxbackground"),
+        lambda: ridge_figure([7], fake_counts(1, 1), EDGES, DEFECTS[:1], "max"),
+        lambda: EpochHistogramPainter(EDGES, DEFECTS, ["max", "mindefects_maxbackground"]).figure,
+        lambda: EpochHistogramPainter(EDGES, DEFECTS[:2], ["max"]).figure,
+    ],
+)
+def test_no_text_covers_another_or_leaves_the_figure(draw):
+    assert overlaps(draw()) == []
+
+
+def test_drawing_leaves_matplotlibs_own_settings_alone():
+    before = dict(matplotlib.rcParams)
+    save_png(ridge_figure([0], fake_counts(1), EDGES, DEFECTS[:1], "max"), Path(os.devnull))
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_the_report_never_imports_pyplot():
@@ -468,8 +535,8 @@ def test_the_report_never_imports_pyplot():
         "import sys, pkgutil\n"
         "import sbp.plots.style, sbp.plots.histogram_figure, sbp.plots.gallery, sbp.plots.comparison\n"
         "import numpy as np\n"
-        "from sbp.plots.histogram_figure import epoch_histogram_image\n"
-        "epoch_histogram_image({'max': np.ones((1, 2, 4))}, np.logspace(-2, 1, 5), ['a'], 0)\n"
+        "painter = sbp.plots.histogram_figure.EpochHistogramPainter(np.logspace(-2, 1, 5), ['a'], ['max'])\n"
+        "painter.paint({'max': np.ones((1, 2, 4))}, 0)\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert 'torch' not in sys.modules\n"
     )

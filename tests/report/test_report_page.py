@@ -6,8 +6,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sbp.report.html import page_html, write_html
-from sbp.report.markdown import claims_table, markdown_table, replace_between, write_markdown, write_pictures
+from sbp.report.documents import (
+    claims_table,
+    markdown_table,
+    page_html,
+    replace_between,
+    write_html,
+    write_markdown,
+    write_pictures,
+)
 from sbp.report.page import ClaimRow, Estimate, Picture, ReportPage, SectionPage, Table, tally
 
 EVIL = '<script>alert(1)</script> & "quoted" | piped `code` *bold*\nsecond line'
@@ -115,7 +122,7 @@ def test_an_interrupted_write_leaves_the_old_page(tmp_path, monkeypatch):
     def full_disk(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("sbp.report.html.os.replace", full_disk)
+    monkeypatch.setattr("sbp.utils.files.os.replace", full_disk)
     with pytest.raises(OSError, match="no space"):
         write_html(report("other"), path)
     assert path.read_text() == before

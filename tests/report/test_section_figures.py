@@ -5,12 +5,11 @@ import pytest
 
 from sbp.plots.bars_figure import Bar, bar_text, bars_figure
 from sbp.plots.composition_figure import composition_figure, shares
+from sbp.plots.curve import Curve, band
 from sbp.plots.curves_figure import curves_figure
-from sbp.plots.panels import WIDTH, legend_rows
 from sbp.plots.similarity_figure import similarity_figure
-from sbp.plots.style import figure_to_array
-from sbp.report.curves import Curve, band
-from tests.test_figures import lines_of, texts_of
+from sbp.plots.style import WIDTH, figure_to_array
+from tests.plots.test_figures import lines_of, texts_of
 
 METRICS = {"val/map/a": "mAP of a", "val/map/b": "mAP of b"}
 
@@ -83,11 +82,13 @@ def test_maps_share_their_axis_and_logarithms_are_drawn():
 
 def test_twenty_arms_fit_their_legend():
     labels = [f"focus both, beta {n}, stale_smart, upsampled" for n in range(20)]
-    rows = legend_rows(labels)
-    assert sorted(n for row in rows for n in row) == list(range(20))
-    assert max(len(row) for row in rows) <= 3
-    curves = [curve(label) for label in labels]
-    assert set(labels) <= set(texts_of(curves_figure(curves, METRICS, "epoch", title="t")))
+    figure = curves_figure([curve(label) for label in labels], METRICS, "epoch", title="t")
+    assert set(labels) <= set(texts_of(figure))
+    figure_to_array(figure)
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= WIDTH
+    assert box.y0 > max(axes.get_tightbbox().y1 for axes in figure.axes)
 
 
 def test_names_with_dollars_are_drawn_as_they_are():
@@ -105,7 +106,8 @@ def test_bars_say_seconds_speed_up_and_ideal():
     assert bar_text(fast, Bar("lost", {}), "s") == "1.25 s"
     figure = bars_figure([first, fast, Bar("lost", {})], title="t", unit="s")
     assert {"5 s", "not measured", "scoring", "training"} <= set(texts_of(figure))
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["lost", "focus", "baseline"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["baseline", "focus", "lost"]
+    assert figure.axes[0].yaxis_inverted()  # the first on top
     figure_to_array(figure)
 
 

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -18,14 +20,16 @@ import numpy as np
 import pytest
 
 from experiments import readme
-from experiments.reproduce import SECTIONS, reproduce
+from experiments.reproduce import reproduce, running_order
 from sbp.errors import UserError
-from sbp.report.record import read_rows, write_record
-from sbp.report.study import ORDER, read_study, report_page, sections_of, write_report
+from sbp.report.record import write_record
+from sbp.report.results import read_rows, result_row
+from sbp.report.sections import chosen_sections, known_sections
+from sbp.report.study import read_study, report_page, write_report
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 from tests.conftest import ROOT
-from tests.test_report_page import read
+from tests.report.test_report_page import read
 
 COMMAND = [sys.executable, "-m", "experiments.reproduce", "--scale", "smoke"]
 
@@ -98,22 +102,22 @@ def test_every_section_has_its_parent_with_all_of_its_runs(grid):
         for e in client.search_experiments()
         for run in client.search_runs([e.experiment_id], "tags.`sweep.parent` = 'true'")
     }
-    assert set(parents) == {f"{section} / smoke" for section in SECTIONS}
+    assert set(parents) == {f"{section.name} / smoke" for section in chosen_sections()}
     for name, parent in parents.items():
         assert parent.info.status == "FINISHED"
-        (section,) = [s for s in sections_of(read_study(str(grid[0]), "smoke")) if name.startswith(s.name)]
+        (section,) = [s for s in chosen_sections() if name.startswith(s.name)]
         assert parent.data.tags["mlflow.note.content"].count("| FINISHED |") == len(section.arms)
 
 
 def test_the_report_has_every_figure_and_no_run_is_missing(grid):
     output = grid[0]
     page = (output / "report/smoke/report.html").read_text()
-    sections = sections_of(read_study(str(output), "smoke"))
-    assert [s.name for s in sections] == list(ORDER)
+    sections = chosen_sections()
+    assert len(sections) == 8
     assert "Runs that are missing" not in page
     pictures = sorted((output / "report/smoke/figures").glob("*.png"))
     for section in sections:
-        for number, spec in enumerate(section.figures, 1):
+        for number, spec in enumerate(section.file.figures, 1):
             stem = f"{section.name}-{number}-{spec.kind}".replace("_", "-")
             assert any(path.stem.startswith(stem) for path in pictures), stem
     assert len(read(page).sources) == len(pictures)
@@ -125,7 +129,7 @@ def test_the_report_has_every_figure_and_no_run_is_missing(grid):
 
 def test_the_page_and_its_twin_hold_every_claim_with_a_verdict_of_one_seed(grid):
     study = read_study(str(grid[0]), "smoke")
-    claims = report_page(study, sections_of(study)).claims()
+    claims = report_page(study, chosen_sections(), ThreadPoolExecutor(1)).claims()
     twin = (grid[0] / "report/smoke/report.md").read_text()
     page = read((grid[0] / "report/smoke/report.html").read_text()).text
     assert len(claims) >= 30
@@ -145,12 +149,13 @@ def test_a_section_alone_can_be_reported_elsewhere(grid, tmp_path):
 
 def test_a_missing_run_is_shown_as_missing(grid, tmp_path, monkeypatch):
     study = read_study(str(grid[0]), "smoke")
-    gone = {arm: runs for arm, runs in study.anywhere.items() if arm != "random_b2"}
+    gone = {arm: runs for arm, runs in study.runs_by_arm.items() if arm != "random_b2"}
     thinner = type(study)(study.scale, gone, study.runs)
-    (page,) = [s for s in report_page(thinner, sections_of(study)).sections if s.name == "selectivity"]
+    (section,) = chosen_sections(["selectivity"])
+    (page,) = report_page(thinner, [section], ThreadPoolExecutor(1)).sections
     assert len(page.missing) == 1
     assert page.missing[0].endswith("seed 0")
-    assert len(page.pictures) == len(next(s for s in sections_of(study) if s.name == "selectivity").figures)
+    assert len(page.pictures) == len(section.file.figures)
 
 
 def test_runs_on_other_data_and_of_other_experiments_do_not_mix_in(grid):
@@ -160,44 +165,127 @@ def test_runs_on_other_data_and_of_other_experiments_do_not_mix_in(grid):
     with patch("sbp.report.study.read_runs", lambda *_: [older, *runs, stranger]):
         study = read_study(str(grid[0]), "smoke")
     assert {run.run_id for run in study.runs} == {run.run_id for run in runs}
-    assert not any(7 in members for members in study.anywhere.values())
+    assert not any(7 in members for members in study.runs_by_arm.values())
 
 
-def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, tmp_path, monkeypatch):
-    monkeypatch.setattr("sbp.report.record.experiments_dir", lambda: str(tmp_path))
+@pytest.mark.parametrize("tag", ["baseline", "None"])
+def test_runs_of_an_experiment_without_claims_can_be_reported(grid, tmp_path, tag):
+    """leakage has no claims.yaml and no arms; its runs are told apart by their labels."""
+    runs = finished(grid[0])
+    own = [
+        replace(run, tags={**run.tags, "section.leakage": tag})
+        for run in runs
+        if run.params["arm"] == "baseline"
+    ]
+    others = [run for run in runs if run.params["arm"] != "baseline"]
+    with patch("sbp.report.study.read_runs", lambda *_: others + own):
+        path = write_report(str(grid[0]), None, sections=["leakage"], out=tmp_path)
+    page = read(path.read_text())
+    assert len(page.sources) == 1
+    assert "Leakage" in page.text
+    assert "baseline" in page.text
+    assert "focus" not in page.text
+    assert "no claims" in page.text
+    assert len(list((tmp_path / "figures").glob("leakage-1-curves.png"))) == 1
+
+
+def test_a_report_of_another_mlflow_experiment(grid, tmp_path):
+    client = open_store(None, grid[0])
+    identity = client.get_experiment_by_name("sbp").experiment_id
+    client.rename_experiment(identity, "foo")
+    try:
+        with pytest.raises(UserError, match=r"with --experiment foo --scale smoke two_defects") as error:
+            write_report(str(grid[0]), "smoke")
+        assert "\n" not in str(error.value)
+        path = write_report(str(grid[0]), "smoke", sections=["upsampling"], out=tmp_path, experiment="foo")
+        assert "Upsampling" in read(path.read_text()).text
+    finally:
+        client.rename_experiment(identity, "sbp")
+
+
+def test_results_hold_resolved_values_and_the_results_version_where_a_run_has_them(grid):
+    run = finished(grid[0])[0]
+    params = {**run.params, "resolved.beta": "12.0", "resolved.N": "9"}
+    tags = {k: v for k, v in run.tags.items() if k not in ("exclusive", "results.version")}
+    row = result_row(replace(run, params=params, tags={**tags, "results.version": "2", "alone": "true"}))
+    assert (row["resolved.beta"], row["resolved.N"], row["results.version"]) == ("12.0", "9", "2")
+    assert row["exclusive"] == "true"  # as runs of earlier versions say it
+    plain = {k: v for k, v in run.params.items() if not k.startswith("resolved.")}
+    assert not any(key.startswith("resolved.") for key in result_row(replace(run, params=plain)))
+
+
+@pytest.fixture
+def copies(tmp_path, monkeypatch):
+    """A folder with copies of the claims, into which results are recorded."""
+    for section in chosen_sections():
+        (tmp_path / section.name).mkdir()
+        shutil.copy(section.folder / "claims.yaml", tmp_path / section.name)
+    monkeypatch.setattr("sbp.report.sections.sections_dirs", lambda: [tmp_path])
+    known_sections.cache_clear()
+    yield tmp_path
+    known_sections.cache_clear()
+
+
+def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, copies):
     written = write_record(str(grid[0]), "smoke")
-    assert len(written) == 2 * len(SECTIONS)
-    rows = read_rows(tmp_path / "two_defects/results_smoke.csv")
+    assert len(written) == 2 * len(chosen_sections())
+    rows = read_rows(copies / "two_defects/results_smoke.csv")
+    assert len(rows) == 6
     for row in rows:
         for key in ("arm", "seed", "scale", "beta", "git.commit", "hardware.cpu", "test/map", "cost/flops"):
             assert row[key] != "", key
         assert row["status"] == "FINISHED"
-    verdicts = read_rows(tmp_path / "two_defects/verdicts_smoke.csv")
+        assert row["exclusive"] in ("true", "false")
+    verdicts = read_rows(copies / "two_defects/verdicts_smoke.csv")
     assert {row["verdict"] for row in verdicts} == {"undecided"}
     assert all(row["rule"] and row["measured"] for row in verdicts)
     assert any(row["values"].startswith("0:") for row in verdicts)
 
 
-def test_the_readmes_tables_come_from_the_recorded_files(grid, tmp_path, monkeypatch):
-    for module in ("sbp.report.record", "experiments.readme"):
-        monkeypatch.setattr(f"{module}.experiments_dir", lambda: str(tmp_path))
+def empty_documents(root: Path) -> None:
+    markers = {"README.md": ["tally"], "docs/results.md": ["claims", "results"]}
+    for name, blocks in markers.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        empty = "".join(f"<!-- {m}:start -->\n<!-- {m}:end -->\n" for m in blocks)
+        (root / name).write_text("before\n" + empty + "after\n")
+
+
+def test_the_documents_tables_come_from_the_recorded_files(grid, copies):
     for path in write_record(str(grid[0]), "smoke"):
         path.rename(path.with_name(path.name.replace("_smoke", "")))
-    document = tmp_path / "README.md"
-    empty = "".join(f"<!-- {m}:start -->\n<!-- {m}:end -->\n" for m in ("claims", "tally", "results"))
-    document.write_text("before\n" + empty + "after\n")
-    readme.main(document)
-    text = document.read_text()
+    empty_documents(copies)
+    readme.main(copies)
+    text = (copies / "docs/results.md").read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert all(f"| C{n} |" in text for n in range(1, 25))
     assert text.count("focus A, beta 8, stale_smart") == 1  # shared by sections, listed once
+    assert "33 undecided, 1 missing" in (copies / "README.md").read_text()
+
+
+def test_the_documents_say_what_the_committed_results_say(tmp_path):
+    empty_documents(tmp_path)
+    readme.main(tmp_path)
+    for name, marker in (
+        ("docs/results.md", "claims"),
+        ("docs/results.md", "results"),
+        ("README.md", "tally"),
+    ):
+        made, kept = ((root / name).read_text().split(f"<!-- {marker}:")[1] for root in (tmp_path, ROOT))
+        assert made == kept, marker
+
+
+def test_sections_whose_runs_have_the_machine_to_themselves_run_first():
+    order = [section.name for section in running_order()]
+    assert order[:2] == ["efficiency", "preliminary_study"]
+    assert sorted(order) == sorted(section.name for section in chosen_sections())
+    assert [s.name for s in running_order(["two_defects", "efficiency"])] == ["efficiency", "two_defects"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((["two_defect"], "smoke", "0"), "section two_defect: must be one of efficiency, "),
+        ((["two_defect"], "smoke", "0"), "section two_defect: must be one of preliminary_study, "),
         ((["two_defects"], "small", "0"), "SCALE=small: must be one of smoke, cpu, gpu"),
         ((["two_defects"], "smoke", "0;1"), "SEEDS=0;1: must be whole numbers with commas"),
         ((["two_defects"], "smoke", "0", ["bta=b2"]), "bta"),
