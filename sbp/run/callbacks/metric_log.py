@@ -26,7 +26,7 @@ class EpochLog(JsonLines):
 
 
 class MetricLog(Callback):
-    """Logs each epoch once, however often it is done, and first to the folder; at the end, the run's metrics."""
+    """Logs each epoch once, however often it is done, to the folder first; at the end, the run's metrics."""
 
     def __init__(self, folder: Path, tracker: Tracker):
         self.epochs, self.tracker = EpochLog(folder), tracker
