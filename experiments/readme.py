@@ -1,4 +1,4 @@
-"""Part of `make record`: the tables of docs/results.md, the README's tally, and the pictures of both."""
+"""Part of `make record`: the tables of docs/results.md and docs/metrics.md, the README's tally, and pictures."""
 
 import shutil
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sbp.config.paths import experiments_dir, output_root
+from sbp.metrics.names import markdown_table
 from sbp.report.documents import claims_table, markdown_rows, replace_between
 from sbp.report.page import ClaimRow, Estimate, tally
 from sbp.report.results import read_rows
@@ -23,10 +24,11 @@ COLUMNS = {
 
 
 def main(root: Path = ROOT) -> None:
-    """Rewrite what stands between the markers `claims` and `results`, and in the README `tally`."""
+    """Rewrite what stands between the markers of each document."""
     claims, runs = recorded_claims(), recorded_runs()
     blocks = {
         "docs/results.md": {"claims": claims_table(claims), "results": results_table(runs)},
+        "docs/metrics.md": {"metrics": markdown_table()},
         "README.md": {"tally": f"**{tally(claims)}.**"},
     }
     for name, markers in blocks.items():

@@ -1,4 +1,4 @@
-"""Every metric that a run logs: its key and what it means. The README's table is made from this."""
+"""Every metric that a run logs: its key and what it means. docs/metrics.md is made from this."""
 
 import re
 from typing import NamedTuple
@@ -108,7 +108,7 @@ def seconds(section: str) -> str:
 
 
 def markdown_table() -> str:
-    """The table of all metrics, for the README."""
+    """The table of all metrics, for docs/metrics.md."""
     rows = ["| metric | meaning | needs |", "|---|---|---|"]
     for key, meaning, needs in METRICS:
         short, full = re.sub(r"\[.*\]", "", key), key.replace("[", "").replace("]", "")
