@@ -1,4 +1,4 @@
-"""Part of `make record`: the tables of docs/results.md and docs/metrics.md, the README's tally, and pictures."""
+"""Part of `make record`: the tables of docs/results.md and docs/metrics.md, the tally, and pictures."""
 
 import shutil
 import sys
