@@ -10,7 +10,7 @@ ARGS ?=
 SCALE ?= cpu
 SEEDS ?= 0
 
-.PHONY: help setup demo reproduce report record train ui test test-faults check format golden bench clean
+.PHONY: help setup demo reproduce report docs record train ui test test-faults check format golden bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ reproduce-%: $(READY) ## one section: reproduce-two_defects, reproduce-efficienc
 
 report: $(READY) ## the report on the runs recorded so far, without training (SCALE=cpu)
 	@$(BIN)/sbp report --scale $(SCALE) $(ARGS)
+
+docs: $(READY) ## the tables in docs/ and README from the code and the recorded results
+	@$(BIN)/python -m experiments.readme
 
 record: $(READY) ## write experiments/*/results.csv from the recorded runs, and the README's tables from those
 	@$(BIN)/sbp report --scale $(SCALE) --record

@@ -1,4 +1,4 @@
-"""Recording runs in MLflow: the only part of the package that imports mlflow."""
+"""Recording a run: from its start to its end, through the outbox, and taking over one that has finished."""
 
 import contextlib
 import logging

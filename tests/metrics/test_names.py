@@ -17,4 +17,4 @@ def test_the_table_has_a_row_per_metric_with_its_meaning():
 
 
 def test_the_document_has_the_table_of_the_code():
-    assert markdown_table() in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), "run: make record"
+    assert markdown_table() in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), "run: make docs"
