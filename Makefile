@@ -38,7 +38,7 @@ reproduce-%: $(READY) ## one section: reproduce-two_defects, reproduce-efficienc
 report: $(READY) ## the report on the runs recorded so far, without training (SCALE=cpu)
 	@$(BIN)/sbp report --scale $(SCALE) $(ARGS)
 
-record: $(READY) ## write experiments/*/results.csv from the recorded runs, and the README's tables from those
+record: $(READY) ## write experiments/*/results.csv from the recorded runs, and the tables of docs/results.md from those
 	@$(BIN)/sbp report --scale $(SCALE) --record
 	@$(BIN)/python -m experiments.readme
 
