@@ -41,7 +41,7 @@ report: $(READY) ## the report on the runs recorded so far, without training (SC
 docs: $(READY) ## the tables in docs/ and README from the code and the recorded results
 	@$(BIN)/python -m experiments.readme
 
-record: $(READY) ## write experiments/*/results.csv from the recorded runs, and the README's tables from those
+record: $(READY) ## write experiments/*/results.csv from the recorded runs, and the tables of docs/results.md from those
 	@$(BIN)/sbp report --scale $(SCALE) --record
 	@$(BIN)/python -m experiments.readme
 

@@ -184,7 +184,7 @@ def test_runs_of_an_experiment_without_claims_can_be_reported(grid, tmp_path, ta
     assert len(page.sources) == 1
     assert "Leakage" in page.text
     assert "baseline" in page.text
-    assert "focus" not in page.text
+    assert "focus all" not in page.text
     assert "no claims" in page.text
     assert len(list((tmp_path / "figures").glob("leakage-1-curves.png"))) == 1
 
