@@ -94,12 +94,9 @@ def _elsewhere(client: Any, asked_for: str) -> str:
     for experiment in client.search_experiments():
         option = "" if experiment.name == asked_for else f"--experiment {experiment.name} "
         for run in read_runs(client, experiment.name, FINISHED):
-            sections = sorted(_sections_of(run)) or ["(runs without a section)"]
-            found.update(f"{option}--scale {run.params.get('scale', '?')} {name}" for name in sections)
-    if not found:
-        return ""
-    shown = [f"{count} with {where}" for where, count in found.most_common(5)]
-    return f"; there are finished runs elsewhere: {', '.join(shown)}"
+            found.update(f"{option}--scale {run.params['scale']} {name}" for name in _sections_of(run))
+    shown = [f"sbp report {options} ({count})" for options, count in found.most_common(5)]
+    return f"; finished runs elsewhere: {', '.join(shown)}" if shown else ""
 
 
 def judged(section: Section, study: Study) -> list[ClaimResult]:

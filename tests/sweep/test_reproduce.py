@@ -194,7 +194,9 @@ def test_a_report_of_another_mlflow_experiment(grid, tmp_path):
     identity = client.get_experiment_by_name("sbp").experiment_id
     client.rename_experiment(identity, "foo")
     try:
-        with pytest.raises(UserError, match=r"with --experiment foo --scale smoke two_defects") as error:
+        with pytest.raises(
+            UserError, match=r"sbp report --experiment foo --scale smoke two_defects"
+        ) as error:
             write_report(str(grid[0]), "smoke")
         assert "\n" not in str(error.value)
         path = write_report(str(grid[0]), "smoke", sections=["upsampling"], out=tmp_path, experiment="foo")
@@ -242,9 +244,15 @@ def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, copies)
     assert any(row["values"].startswith("0:") for row in verdicts)
 
 
+DOCUMENTS = {
+    "README.md": ["tally"],
+    "docs/results.md": ["claims", "results"],
+    "docs/metrics.md": ["metrics"],
+}
+
+
 def empty_documents(root: Path) -> None:
-    markers = {"README.md": ["tally"], "docs/results.md": ["claims", "results"]}
-    for name, blocks in markers.items():
+    for name, blocks in DOCUMENTS.items():
         (root / name).parent.mkdir(exist_ok=True)
         empty = "".join(f"<!-- {m}:start -->\n<!-- {m}:end -->\n" for m in blocks)
         (root / name).write_text("before\n" + empty + "after\n")
@@ -266,11 +274,7 @@ def test_the_documents_tables_come_from_the_recorded_files(grid, copies):
 def test_the_documents_say_what_the_committed_results_say(tmp_path):
     empty_documents(tmp_path)
     readme.main(tmp_path)
-    for name, marker in (
-        ("docs/results.md", "claims"),
-        ("docs/results.md", "results"),
-        ("README.md", "tally"),
-    ):
+    for name, marker in ((name, marker) for name, markers in DOCUMENTS.items() for marker in markers):
         made, kept = ((root / name).read_text().split(f"<!-- {marker}:")[1] for root in (tmp_path, ROOT))
         assert made == kept, marker
 
