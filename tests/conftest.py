@@ -1,13 +1,14 @@
-"""Shared fixtures: a tiny data set, composed configs, a trainer on them."""
+"""Shared fixtures: a tiny data set, composed configs, a trainer on them, finished runs of a real sweep."""
 
+import copy
+import functools
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -16,17 +17,19 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 from sbp.build import trainer as build
 from sbp.config import Config, register_schemas, validated
 from sbp.config.paths import conf_dir, register_resolvers
+from sbp.config.preflight import Plan, check_overrides
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.source import Sample
 from sbp.engine.trainer import Trainer
 from sbp.seeding import seed_everything
 from sbp.utils.progress import Progress
+from tests.processes import ROOT, fresh
 
 register_schemas()
 register_resolvers()
 torch.set_num_threads(1)  # small models: a second thread costs more than it gives
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT"]
 
 
 class ToySource:
@@ -63,8 +66,33 @@ def toy_data(tmp_path_factory) -> DataSet:
 
 def make_config(*overrides: str, run_dir: str = "unused") -> Config:
     """A validated config at smoke scale."""
+    config = copy.deepcopy(_composed(overrides, _surroundings()))
+    config.run_dir = run_dir
+    return config
+
+
+def plan_of(*arguments: str) -> Plan:
+    """The jobs that a command line starts."""
+    return copy.deepcopy(_checked(arguments, _surroundings()))
+
+
+def _surroundings() -> tuple[str | None, ...]:
+    """What a config takes from the environment."""
+    return tuple(os.environ.get(name) for name in ("SBP_OUTPUT", "SBP_JOBS", "MLFLOW_TRACKING_URI"))
+
+
+# Hydra takes 0.1 s to compose a config, and many tests want the same ones.
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...], _: tuple[str | None, ...]) -> Config:
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        return validated(compose("config", overrides=["scale=smoke", f"run_dir={run_dir}", *overrides]))
+        return validated(compose("config", overrides=["scale=smoke", "run_dir=unused", *overrides]))
+
+
+@functools.cache
+def _checked(arguments: tuple[str, ...], _: tuple[str | None, ...]) -> Plan:
+    return check_overrides(arguments)
 
 
 def make_trainer(data: DataSet, *overrides: str) -> Trainer:
@@ -75,14 +103,22 @@ def make_trainer(data: DataSet, *overrides: str) -> Trainer:
     return build.build_trainer(config, model, data, Progress())
 
 
-def sbp(*arguments: str, output: Path, cwd: Path | None = None, timeout: int = 300):
-    """Run `python -m sbp.train` as a user would, with its output folder at `output`."""
-    environment = {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "sbp.train", *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=cwd or ROOT,
-        timeout=timeout,
-    )
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory, worker_id) -> Path:
+    """The output folder of the README's sweep, two by two, started in a new interpreter and another folder.
+
+    The processes of a session share it: only read it.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    output, elsewhere, complete = (shared / name for name in ("sweep", "elsewhere", "sweep.complete"))
+    with FileLock(shared / "sweep.lock"):
+        if not complete.exists():
+            elsewhere.mkdir(exist_ok=True)
+            arguments = ("-m", "aggregation=max,mean", "beta=b2,b8", "scale=smoke")
+            done = fresh("sbp.train", *arguments, output=output, cwd=elsewhere)
+            assert done.returncode == 0, done.stderr
+            assert list(elsewhere.iterdir()) == []  # nothing is left where one happens to stand
+            complete.touch()
+    return output

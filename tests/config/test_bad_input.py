@@ -52,9 +52,7 @@ def toy(tmp_path_factory):
     return open_data(ToySource(), tmp_path_factory.mktemp("cache"))
 
 
-@settings(FEW, max_examples=60)
-@given(key=st.sampled_from(KEYS), value=WRONG)
-def test_a_wrong_value_is_one_line_and_an_accepted_one_builds(toy, key, value):
+def assert_built_or_line(toy, key: str, value: str) -> None:
     """What the check of the command line lets through must build a trainer, or be one line there."""
     line = ""
     try:
@@ -70,6 +68,20 @@ def test_a_wrong_value_is_one_line_and_an_accepted_one_builds(toy, key, value):
     assert "\n" not in line
     assert len(line) < 500
     assert not line or key.rpartition(".")[2] in line, "the key is not named"
+
+
+@settings(FEW, max_examples=20)
+@given(key=st.sampled_from(KEYS), value=WRONG)
+def test_a_wrong_value_is_one_line_and_an_accepted_one_builds(toy, key, value):
+    assert_built_or_line(toy, key, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", KEYS)
+@settings(FEW, max_examples=2)
+@given(value=WRONG)
+def test_wrong_values_of_every_key_are_one_line_or_build(toy, key, value):
+    assert_built_or_line(toy, key, value)
 
 
 def assert_array_or_line(read, path: Path) -> None:

@@ -11,7 +11,7 @@ from sbp.config.paths import conf_dir
 from sbp.config.preflight import check_overrides
 from sbp.config.schemas import OPEN_GROUPS, names
 from sbp.errors import UserError
-from tests.conftest import ROOT, make_config
+from tests.conftest import ROOT, make_config, plan_of
 
 CONF = ROOT / "conf"
 GROUPS = sorted(
@@ -70,7 +70,7 @@ def test_every_launcher_that_the_documentation_names_composes(launcher):
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_composes(path: Path):
     assert "arm" in OmegaConf.load(path).hydra.sweeper.params or path.stem in ("demo", "leakage", "search")
-    plan = check_overrides(["-m", f"experiment={path.stem}"])
+    plan = plan_of("-m", f"experiment={path.stem}")
     assert plan.sweep
     assert len(plan.jobs) > 0 or not plan.complete
 
@@ -229,7 +229,7 @@ def test_arms_and_experiments_inherit():
     assert (focus.beta.value, child.beta.value) == (8.0, 2.0)
     assert flattened(focus) | {"beta.value": 2.0, "label": child.label} == flattened(child)
     exclusive, grid = (
-        check_overrides(["-m", f"experiment={e}"]).jobs[0].config for e in ("efficiency", "two_defects")
+        plan_of("-m", f"experiment={e}").jobs[0].config for e in ("efficiency", "two_defects")
     )
     assert (exclusive.exclusive, exclusive.trainer.threads, exclusive.evaluation.count) == (True, None, 16)
     assert (grid.exclusive, grid.trainer.threads, grid.evaluation.count) == (False, 1, 16)

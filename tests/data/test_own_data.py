@@ -32,7 +32,8 @@ from sbp.data.splits.split_file import read_split_file
 from sbp.errors import UserError
 from sbp.tracking.runs import read_runs
 from sbp.tracking.store import open_store
-from tests.conftest import ROOT, sbp
+from tests.conftest import ROOT
+from tests.processes import sbp
 
 FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 

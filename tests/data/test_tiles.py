@@ -14,7 +14,8 @@ from sbp.errors import UserError
 from sbp.predict import predict_folder
 from sbp.seeding import seed_everything
 from sbp.utils.progress import Progress
-from tests.conftest import make_config, sbp
+from tests.conftest import make_config
+from tests.processes import sbp
 
 HEIGHT, WIDTH = 96, 160
 

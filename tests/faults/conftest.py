@@ -1,12 +1,11 @@
-"""What the fault tests share: the fork server, the undisturbed run, and the table of faults at the end."""
+"""What the fault tests share: the undisturbed run, and the table of faults at the end."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import ForkServer, Victim
+from tests.faults.harness import Victim
 
 _tally: dict[str, list[int]] = defaultdict(lambda: [0, 0])
 
@@ -31,17 +30,10 @@ def fault():
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ForkServer]:
-    server = ForkServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="session")
-def undisturbed(server, tmp_path_factory) -> Path:
+def undisturbed(tmp_path_factory) -> Path:
     """The output folder of the run that nothing happened to."""
     output = tmp_path_factory.mktemp("undisturbed")
-    victim = Victim.start(server, output)
+    victim = Victim.start(output)
     assert victim.wait() == 0, victim.log.read_text()
     return output
 

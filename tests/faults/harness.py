@@ -1,14 +1,6 @@
 """Real training processes to be hurt, and what must be true of them afterwards."""
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,7 +9,7 @@ import torch
 
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
-from tests.conftest import ROOT
+from tests.processes import Process, start
 
 SMALL = (
     "scale=smoke",
@@ -31,81 +23,17 @@ SMALL = (
 """A run of a few seconds with a dozen epochs."""
 
 
-class ForkServer:
-    """A process that has imported everything and forks training processes; see tests.faults.forkserver."""
-
-    def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.forkserver"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=ROOT,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline().strip() == "ready"
-
-    def ask(self, command: dict):
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-@dataclass
-class Victim:
+class Victim(Process):
     """A training process."""
 
-    server: ForkServer
-    pid: int
-    log: Path
-
     @classmethod
-    def start(cls, server: ForkServer, output: Path, *arguments: str, **environment: str) -> "Victim":
+    def start(cls, output: Path, *arguments: str, **environment: str) -> "Victim":
         output.mkdir(parents=True, exist_ok=True)
-        log = output / "log.txt"
-        variables = {"SBP_OUTPUT": str(output), **environment}
         # -m, if it is there, comes first; of a key given twice, the last counts
         flags = [a for a in arguments if a == "-m"]
         given = [*flags, *SMALL, *(a for a in arguments if a != "-m")]
-        start = {"arguments": given, "environment": variables, "log": str(log)}
-        return cls(server, server.ask({"start": start}), log)
-
-    def poll(self) -> int | None:
-        return self.server.ask({"poll": self.pid})
-
-    def wait(self, timeout: float = 120) -> int:
-        deadline = time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if time.monotonic() > deadline:
-                self.kill()
-                raise TimeoutError(self.log.read_text()[-3000:])
-            time.sleep(0.02)
-        return code
-
-    def signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 60, pause: float = 0.002) -> bool:
-        """Until the condition holds; False if the process ended before."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if self.poll() is not None:
-                return condition()
-            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
-            time.sleep(pause)
-        return True
+        begun = start("sbp.train", *given, output=output, log=output / "log.txt", **environment)
+        return cls(begun.pid, begun.log)
 
 
 def run_folders(output: Path) -> list[Path]:

@@ -41,11 +41,11 @@ def small_disk(tmp_path):
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def interrupted(server, undisturbed, output: Path) -> Path:
+def interrupted(undisturbed, output: Path) -> Path:
     """Folder of a run that was stopped in the middle."""
     output.mkdir(parents=True, exist_ok=True)
     shutil.copytree(undisturbed / "cache", output / "cache")
-    victim = Victim.start(server, output)
+    victim = Victim.start(output)
     victim.wait_for(
         lambda: any(len(f.read_text().splitlines()) > 2 for f in output.glob("runs/*/*/epochs.jsonl"))
     )
@@ -73,13 +73,13 @@ def test_a_file_is_what_it_was_when_the_disk_is_full(small_disk):
     assert torch.equal(state["x"], torch.arange(10))
 
 
-def test_a_disk_that_is_too_small_is_said_before_training(server, undisturbed, small_disk, fault):
+def test_a_disk_that_is_too_small_is_said_before_training(undisturbed, small_disk, fault):
     tally = fault("disk too small from the start")
     tally.tried()
     output = small_disk(40) / "out"
     output.mkdir()
     shutil.copytree(undisturbed / "cache", output / "cache")
-    victim = Victim.start(server, output)
+    victim = Victim.start(output)
     assert victim.wait() == 2
     text = victim.log.read_text()
     assert "a run needs up to" in text
@@ -90,14 +90,14 @@ def test_a_disk_that_is_too_small_is_said_before_training(server, undisturbed, s
 
 @pytest.mark.faults
 @pytest.mark.parametrize("megabytes", [0, 1, 2])
-def test_a_disk_that_fills_up_in_the_middle(server, undisturbed, small_disk, fault, megabytes):
+def test_a_disk_that_fills_up_in_the_middle(undisturbed, small_disk, fault, megabytes):
     """Filled to the brim, or but for a megabyte or two, while the run trains; then there is room again."""
     tally = fault("disk full in the middle of a run")
     tally.tried()
     output = small_disk(400) / "out"
     output.mkdir()
     shutil.copytree(undisturbed / "cache", output / "cache")
-    victim = Victim.start(server, output, "budget.compute=6")
+    victim = Victim.start(output, "budget.compute=6")
     victim.wait_for(lambda: len(run_folders(output)) > 0)
     filling = output.parent / "filling"
     free = shutil.disk_usage(output).free - megabytes * 1_000_000
@@ -110,7 +110,7 @@ def test_a_disk_that_fills_up_in_the_middle(server, undisturbed, small_disk, fau
     assert "no space left on the disk" in text
     assert "Traceback" not in text
     filling.unlink()
-    victim = Victim.start(server, output, "if_exists=resume")
+    victim = Victim.start(output, "if_exists=resume")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
     assert_complete(output, undisturbed)
     tally.survived()
@@ -157,10 +157,10 @@ def save_foreign(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def stopped(server, undisturbed, tmp_path_factory) -> Path:
+def stopped(undisturbed, tmp_path_factory) -> Path:
     """The output folder of an interrupted run, to be copied."""
     output = tmp_path_factory.mktemp("stopped")
-    interrupted(server, undisturbed, output)
+    interrupted(undisturbed, output)
     return output
 
 
@@ -185,12 +185,12 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, tmp_path, fa
 
 @pytest.mark.faults
 @pytest.mark.parametrize("damage", ["cut off", "one byte changed", "another run's"])
-def test_a_run_resumes_from_the_state_before_or_starts_anew(server, undisturbed, tmp_path, fault, damage):
+def test_a_run_resumes_from_the_state_before_or_starts_anew(undisturbed, tmp_path, fault, damage):
     tally = fault("run whose newest state is damaged")
     tally.tried()
-    folder = interrupted(server, undisturbed, tmp_path)
+    folder = interrupted(undisturbed, tmp_path)
     DAMAGES[damage](folder / "state.pt")
-    victim = Victim.start(server, tmp_path, "if_exists=resume")
+    victim = Victim.start(tmp_path, "if_exists=resume")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
     assert "cannot be resumed from" in victim.log.read_text()
     if len(run_folders(tmp_path)) == 1:
@@ -201,32 +201,32 @@ def test_a_run_resumes_from_the_state_before_or_starts_anew(server, undisturbed,
     tally.survived()
 
 
-def test_two_runs_in_one_folder(server, undisturbed, tmp_path, fault):
+def test_two_runs_in_one_folder(undisturbed, tmp_path, fault):
     tally = fault("second run started in the same folder")
     tally.tried(2)
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
     place = f"hydra.run.dir={tmp_path}/runs/mine/run"
-    first = Victim.start(server, tmp_path, place)
+    first = Victim.start(tmp_path, place)
     first.wait_for(lambda: len(run_folders(tmp_path)) > 0)
-    second = Victim.start(server, tmp_path, place, "seed=1")
+    second = Victim.start(tmp_path, place, "seed=1")
     assert second.wait() == 2
     assert f"another run (process {first.pid}) writes there" in second.log.read_text()
     assert first.wait() == 0
-    third = Victim.start(server, tmp_path, place, "seed=1")
+    third = Victim.start(tmp_path, place, "seed=1")
     assert third.wait() == 2
     assert "holds a run already; choose another folder with hydra.run.dir" in third.log.read_text()
     assert_complete(tmp_path, undisturbed)
     tally.survived(2)
 
 
-def test_an_interrupted_run_that_still_runs_is_not_taken_over(server, undisturbed, tmp_path, fault):
+def test_an_interrupted_run_that_still_runs_is_not_taken_over(undisturbed, tmp_path, fault):
     tally = fault("resume while the run is alive")
     tally.tried()
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
-    first = Victim.start(server, tmp_path)
+    first = Victim.start(tmp_path)
     first.wait_for(lambda: len(run_folders(tmp_path)) > 0)
     first.signal(signal.SIGSTOP)
-    second = Victim.start(server, tmp_path, "if_exists=resume")
+    second = Victim.start(tmp_path, "if_exists=resume")
     second.wait_for(lambda: len(run_folders(tmp_path)) > 1)
     first.signal(signal.SIGCONT)
     assert (first.wait(), second.wait()) == (0, 0)

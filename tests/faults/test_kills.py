@@ -43,7 +43,6 @@ def while_there(pattern: str, at_most: int = 6) -> Moment:
 
 
 def hurt(
-    server,
     undisturbed,
     output: Path,
     tally,
@@ -64,7 +63,7 @@ def hurt(
         if cache:
             shutil.copytree(undisturbed / "cache", folder / "cache")
         while tried < kills:
-            victim = Victim.start(server, folder, *arguments, "if_exists=resume")
+            victim = Victim.start(folder, *arguments, "if_exists=resume")
             there = victim.wait_for(moment(folder, chance), pause=0.0005)
             victim.kill()
             code = victim.wait()
@@ -76,7 +75,7 @@ def hurt(
             break
     assert tried, "nothing was hurt"
     tally.tried(tried)
-    victim = Victim.start(server, folder, *arguments, "if_exists=resume")
+    victim = Victim.start(folder, *arguments, "if_exists=resume")
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
     assert_complete(folder, undisturbed)
     tally.survived(tried)
@@ -94,46 +93,41 @@ METHODS = {
 
 @pytest.mark.faults
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_resumes_to_the_same_bits(server, tmp_path, fault, method):
+def test_every_method_resumes_to_the_same_bits(tmp_path, fault, method):
     """Undisturbed, and killed at random moments: each has state of its own that must come back."""
     arguments = METHODS[method].split()
     if method == "tiles":
         arguments.append(f"data.root={write_images(tmp_path / 'set')}")
     reference = tmp_path / "reference"
-    victim = Victim.start(server, reference, *arguments)
+    victim = Victim.start(reference, *arguments)
     assert victim.wait() == 0, victim.log.read_text()[-3000:]
     (tmp_path / "hurt").mkdir()
     tally = fault("SIGKILL at a random moment, other methods")
-    hurt(server, reference, tmp_path / "hurt", tally, random_moment, 3, seed=4, arguments=arguments)
+    hurt(reference, tmp_path / "hurt", tally, random_moment, 3, seed=4, arguments=arguments)
 
 
-def test_a_run_that_is_killed_resumes_to_the_same_bits(server, undisturbed, tmp_path, fault):
-    hurt(server, undisturbed, tmp_path, fault("SIGKILL at a random moment"), random_moment, kills=2, seed=0)
+def test_a_run_that_is_killed_resumes_to_the_same_bits(undisturbed, tmp_path, fault):
+    hurt(undisturbed, tmp_path, fault("SIGKILL at a random moment"), random_moment, kills=2, seed=0)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_random_moments(server, undisturbed, tmp_path, fault, seed):
-    hurt(
-        server, undisturbed, tmp_path, fault("SIGKILL at a random moment"), random_moment, kills=5, seed=seed
-    )
+def test_random_moments(undisturbed, tmp_path, fault, seed):
+    hurt(undisturbed, tmp_path, fault("SIGKILL at a random moment"), random_moment, kills=5, seed=seed)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(3))
-def test_while_the_state_is_written(server, undisturbed, tmp_path, fault, seed):
+def test_while_the_state_is_written(undisturbed, tmp_path, fault, seed):
     moment = while_there("runs/*/*/state.pt.new*")
-    hurt(
-        server, undisturbed, tmp_path, fault("SIGKILL while the state is written"), moment, kills=5, seed=seed
-    )
+    hurt(undisturbed, tmp_path, fault("SIGKILL while the state is written"), moment, kills=5, seed=seed)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(4))
-def test_while_a_checkpoint_is_written(server, undisturbed, tmp_path, fault, seed):
+def test_while_a_checkpoint_is_written(undisturbed, tmp_path, fault, seed):
     moment = while_there("runs/*/*/*t.pt.tmp", at_most=2)  # best.pt, last.pt
     hurt(
-        server,
         undisturbed,
         tmp_path,
         fault("SIGKILL while a checkpoint is written"),
@@ -145,7 +139,7 @@ def test_while_a_checkpoint_is_written(server, undisturbed, tmp_path, fault, see
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(2))
-def test_while_the_cache_is_written(server, undisturbed, tmp_path, fault, seed):
+def test_while_the_cache_is_written(undisturbed, tmp_path, fault, seed):
     def moment(output: Path, chance: random.Random) -> Callable[[], bool]:
         begun, wait = while_there("cache/.*.part", at_most=1)(output, chance), chance.uniform(0, 0.4)
         at = 0.0
@@ -158,12 +152,12 @@ def test_while_the_cache_is_written(server, undisturbed, tmp_path, fault, seed):
         return condition
 
     tally = fault("SIGKILL while the image cache is written")
-    hurt(server, undisturbed, tmp_path, tally, moment, kills=4, seed=seed, cache=False)
+    hurt(undisturbed, tmp_path, tally, moment, kills=4, seed=seed, cache=False)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(2))
-def test_while_mlflow_is_written_to(server, undisturbed, tmp_path, fault, seed):
+def test_while_mlflow_is_written_to(undisturbed, tmp_path, fault, seed):
     def moment(output: Path, chance: random.Random) -> Callable[[], bool]:
         left, before = chance.randint(1, 8), b""
 
@@ -181,15 +175,15 @@ def test_while_mlflow_is_written_to(server, undisturbed, tmp_path, fault, seed):
         return condition
 
     tally = fault("SIGKILL while entries are on their way to MLflow")
-    hurt(server, undisturbed, tmp_path, tally, moment, kills=5, seed=seed)
+    hurt(undisturbed, tmp_path, tally, moment, kills=5, seed=seed)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_run_cleanly_within_an_epoch(server, undisturbed, tmp_path, fault, number, code):
+def test_a_signal_ends_a_run_cleanly_within_an_epoch(undisturbed, tmp_path, fault, number, code):
     tally = fault(f"{number.name}")
     tally.tried()
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
-    victim = Victim.start(server, tmp_path)
+    victim = Victim.start(tmp_path)
     victim.wait_for(lambda: len(run_folders(tmp_path)) > 0)
     time.sleep(0.3)
     victim.signal(number)
@@ -197,21 +191,21 @@ def test_a_signal_ends_a_run_cleanly_within_an_epoch(server, undisturbed, tmp_pa
     (run,) = recorded(tmp_path)
     assert run.status == "KILLED"
     assert (run_folders(tmp_path)[0] / "state.pt").exists()
-    assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
+    assert Victim.start(tmp_path, "if_exists=resume").wait() == 0
     assert_complete(tmp_path, undisturbed)
     tally.survived()
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(2))
-def test_signals_at_random_moments(server, undisturbed, tmp_path, fault, seed):
+def test_signals_at_random_moments(undisturbed, tmp_path, fault, seed):
     """Whatever it is doing: starting, scoring, training, validating, ending."""
     chance = random.Random(seed)
     tally = fault("SIGTERM or SIGINT at a random moment")
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
     tried = 0
     for _ in range(5):
-        victim = Victim.start(server, tmp_path, "if_exists=resume")
+        victim = Victim.start(tmp_path, "if_exists=resume")
         victim.wait_for(random_moment(tmp_path, chance))
         number = chance.choice([signal.SIGTERM, signal.SIGINT])
         victim.signal(number)
@@ -222,6 +216,6 @@ def test_signals_at_random_moments(server, undisturbed, tmp_path, fault, seed):
         assert code in (128 + number, -number), victim.log.read_text()[-3000:]
         tried += 1
     tally.tried(tried)
-    assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
+    assert Victim.start(tmp_path, "if_exists=resume").wait() == 0
     assert_complete(tmp_path, undisturbed)
     tally.survived(tried)

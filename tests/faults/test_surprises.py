@@ -37,11 +37,11 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.faults
-def test_a_loader_process_that_is_killed(server, undisturbed, tmp_path, fault):
+def test_a_loader_process_that_is_killed(undisturbed, tmp_path, fault):
     tally = fault("loader process killed")
     tally.tried()
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
-    victim = Victim.start(server, tmp_path, "trainer.workers=2")
+    victim = Victim.start(tmp_path, "trainer.workers=2")
     victim.wait_for(lambda: len(run_folders(tmp_path)) > 0 and len(children(victim.pid)) > 0)
     os.kill(children(victim.pid)[0], signal.SIGKILL)
     assert victim.wait() == 2
@@ -50,27 +50,27 @@ def test_a_loader_process_that_is_killed(server, undisturbed, tmp_path, fault):
     assert "Traceback" not in text
     (run,) = recorded(tmp_path)
     assert run.status == "FAILED"
-    assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
+    assert Victim.start(tmp_path, "if_exists=resume").wait() == 0
     assert_complete(tmp_path, undisturbed)
     tally.survived()
 
 
-def test_the_number_of_loader_processes_changes_nothing(server, undisturbed, tmp_path):
+def test_the_number_of_loader_processes_changes_nothing(undisturbed, tmp_path):
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
-    victim = Victim.start(server, tmp_path, "trainer.workers=2")
+    victim = Victim.start(tmp_path, "trainer.workers=2")
     assert victim.wait() == 0, victim.log.read_text()[-2000:]
     assert_complete(tmp_path, undisturbed)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_image_that_turns_unreadable_in_the_middle(server, tmp_path, fault, workers):
+def test_an_image_that_turns_unreadable_in_the_middle(tmp_path, fault, workers):
     tally = fault("image that turns unreadable in the middle")
     tally.tried()
     root = write_images(tmp_path / "set")
     data = ("data=masks", f"data.root={root}", "data.defects=[scratch]", "data.cache=stream")
     train = (*data, f"trainer.workers={workers}", "budget.compute=20", "selection=none")
     output = tmp_path / "out"
-    victim = Victim.start(server, output, *train)
+    victim = Victim.start(output, *train)
     victim.wait_for(lambda: len(run_folders(output)) > 0)
     good = {path: path.read_bytes() for path in (root / "images").iterdir()}
     for path in good:
@@ -85,11 +85,11 @@ def test_an_image_that_turns_unreadable_in_the_middle(server, tmp_path, fault, w
     tally.survived()
 
 
-def test_a_loss_that_explodes_keeps_the_last_good_state(server, undisturbed, tmp_path, fault):
+def test_a_loss_that_explodes_keeps_the_last_good_state(undisturbed, tmp_path, fault):
     tally = fault("loss that is not finite")
     tally.tried()
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
-    victim = Victim.start(server, tmp_path, "optimizer=sgd", "optimizer.lr=1e30", "scheduler.warmup=0.5")
+    victim = Victim.start(tmp_path, "optimizer=sgd", "optimizer.lr=1e30", "scheduler.warmup=0.5")
     assert victim.wait() == 3
     text = victim.log.read_text()
     assert "the training loss is not finite in epoch" in text
@@ -112,14 +112,14 @@ time.time = jumping
 
 
 @pytest.mark.faults
-def test_a_clock_that_jumps(server, undisturbed, tmp_path, fault):
+def test_a_clock_that_jumps(undisturbed, tmp_path, fault):
     """Back by more than a year and forth by a day, twice a second."""
     tally = fault("clock that jumps back and forth")
     tally.tried()
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
     hook = tmp_path / "hook.py"
     hook.write_text(JUMPS)
-    victim = Victim.start(server, tmp_path, FAULT_HOOK=str(hook))
+    victim = Victim.start(tmp_path, FAULT_HOOK=str(hook))
     assert victim.wait() == 0, victim.log.read_text()[-2000:]
     assert_complete(tmp_path, undisturbed)
     tally.survived()
@@ -158,16 +158,16 @@ def test_a_worker_of_a_sweep_that_is_killed(tmp_path, fault):
 
 
 @pytest.mark.faults
-def test_a_run_continued_in_a_sweep_equals_one_alone(server, undisturbed, tmp_path, fault):
+def test_a_run_continued_in_a_sweep_equals_one_alone(undisturbed, tmp_path, fault):
     """Killed as a job of a sweep, continued by the same sweep."""
     tally = fault("sweep killed and started again")
     tally.tried()
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
-    victim = Victim.start(server, tmp_path, "-m", "seed=0,1")
+    victim = Victim.start(tmp_path, "-m", "seed=0,1")
     victim.wait_for(lambda: any(len(p.read_text().splitlines()) > 3 for p in tmp_path.rglob("epochs.jsonl")))
     victim.kill()
     victim.wait()
-    victim = Victim.start(server, tmp_path, "-m", "seed=0,1")
+    victim = Victim.start(tmp_path, "-m", "seed=0,1")
     assert victim.wait() == 0, victim.log.read_text()[-2000:]
     runs = recorded(tmp_path)
     assert sorted((run.seed, run.status) for run in runs) == [(0, "FINISHED"), (1, "FINISHED")]
@@ -178,12 +178,12 @@ def test_a_run_continued_in_a_sweep_equals_one_alone(server, undisturbed, tmp_pa
 
 
 @pytest.mark.faults
-def test_memory_and_open_files_stay_flat_over_200_epochs(server, tmp_path, fault):
+def test_memory_and_open_files_stay_flat_over_200_epochs(tmp_path, fault):
     tally = fault("200 epochs: memory and open files flat")
     tally.tried()
     data = ("data.train_images=16", "data.val_images=8", "data.test_images=8")
     limits = ("budget.compute=null", "budget.epochs=200", "evaluation.every=5", "selection=none")
-    victim = Victim.start(server, tmp_path, *data, *limits, "trainer.save_every_s=300")
+    victim = Victim.start(tmp_path, *data, *limits, "trainer.save_every_s=300")
     seen: dict[int, tuple[int, int]] = {}
 
     def watch() -> bool:

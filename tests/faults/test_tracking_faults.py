@@ -94,15 +94,13 @@ def mlflow_server(tmp_path) -> Iterator[Server]:
     server.kill()
 
 
-def test_without_a_server_everything_stays_local_and_a_later_sync_is_complete(
-    server, undisturbed, tmp_path, fault
-):
+def test_without_a_server_everything_stays_local_and_a_later_sync_is_complete(undisturbed, tmp_path, fault):
     """The store is moved away for the run's whole life: here, behind an address where nothing listens."""
     tally = fault("tracking server away for the whole run")
     tally.tried()
     output = prepared(undisturbed, tmp_path / "out")
     uri = f"http://user:secret@127.0.0.1:{free_port()}"
-    victim = Victim.start(server, output, "tracking=server", f"tracking.uri={uri}", "tracking.patience_s=2")
+    victim = Victim.start(output, "tracking=server", f"tracking.uri={uri}", "tracking.patience_s=2")
     assert victim.wait() == 0
     text = victim.log.read_text()
     assert "MLflow cannot be reached" in text
@@ -120,12 +118,12 @@ def test_without_a_server_everything_stays_local_and_a_later_sync_is_complete(
 
 
 @pytest.mark.faults
-def test_a_server_that_is_killed_and_comes_back(server, undisturbed, mlflow_server, tmp_path, fault):
+def test_a_server_that_is_killed_and_comes_back(undisturbed, mlflow_server, tmp_path, fault):
     tally = fault("tracking server killed in the middle and started again")
     tally.tried()
     output = prepared(undisturbed, tmp_path / "out")
     mlflow_server.start()
-    victim = Victim.start(server, output, "tracking=server", f"tracking.uri={mlflow_server.uri}")
+    victim = Victim.start(output, "tracking=server", f"tracking.uri={mlflow_server.uri}")
     victim.wait_for(lambda: len(run_folders(output)) > 0)
     time.sleep(0.5)
     mlflow_server.kill()
@@ -175,14 +173,14 @@ class SlowDoor:
 
 
 @pytest.mark.faults
-def test_a_slow_server_does_not_slow_training(server, undisturbed, mlflow_server, tmp_path, fault):
+def test_a_slow_server_does_not_slow_training(undisturbed, mlflow_server, tmp_path, fault):
     tally = fault("tracking server slow")
     tally.tried()
     output = prepared(undisturbed, tmp_path / "out")
     mlflow_server.start()
     door = SlowDoor(mlflow_server.port, delay_s=0.5)
     uri = f"http://127.0.0.1:{door.port}"
-    victim = Victim.start(server, output, "tracking=server", f"tracking.uri={uri}", "tracking.patience_s=5")
+    victim = Victim.start(output, "tracking=server", f"tracking.uri={uri}", "tracking.patience_s=5")
     assert victim.wait() == 0
     lines = epochs(run_folders(output)[0])
     assert lines == epochs(run_folders(undisturbed)[0])
@@ -194,11 +192,11 @@ def test_a_slow_server_does_not_slow_training(server, undisturbed, mlflow_server
 
 
 @pytest.mark.faults
-def test_eight_runs_write_to_a_fresh_store_at_once(server, undisturbed, tmp_path, fault):
+def test_eight_runs_write_to_a_fresh_store_at_once(undisturbed, tmp_path, fault):
     tally = fault("eight runs start together on a fresh SQLite store")
     tally.tried(8)
     prepared(undisturbed, tmp_path)
-    victims = [Victim.start(server, tmp_path, f"seed={seed}") for seed in range(8)]
+    victims = [Victim.start(tmp_path, f"seed={seed}") for seed in range(8)]
     assert [victim.wait(300) for victim in victims] == [0] * 8, victims[0].log.read_text()[-3000:]
     runs = recorded(tmp_path)
     assert sorted(run.seed for run in runs) == list(range(8))
@@ -211,11 +209,11 @@ def test_eight_runs_write_to_a_fresh_store_at_once(server, undisturbed, tmp_path
     tally.survived(8)
 
 
-def test_sync_closes_a_run_whose_process_is_gone(server, undisturbed, tmp_path, fault):
+def test_sync_closes_a_run_whose_process_is_gone(undisturbed, tmp_path, fault):
     tally = fault("run killed and never resumed")
     tally.tried()
     prepared(undisturbed, tmp_path)
-    victim = Victim.start(server, tmp_path)
+    victim = Victim.start(tmp_path)
     victim.wait_for(lambda: any(len(epochs(folder)) > 2 for folder in run_folders(tmp_path)))
     victim.kill()
     victim.wait()
@@ -228,18 +226,18 @@ def test_sync_closes_a_run_whose_process_is_gone(server, undisturbed, tmp_path, 
     tally.survived()
 
 
-def test_a_run_deleted_in_mlflow_is_recorded_again_when_it_is_resumed(server, undisturbed, tmp_path, fault):
+def test_a_run_deleted_in_mlflow_is_recorded_again_when_it_is_resumed(undisturbed, tmp_path, fault):
     tally = fault("run deleted in MLflow before it is resumed")
     tally.tried()
     prepared(undisturbed, tmp_path)
-    victim = Victim.start(server, tmp_path)
+    victim = Victim.start(tmp_path)
     victim.wait_for(lambda: any(run.series("val/map")[0].size > 1 for run in recorded(tmp_path)))
     victim.kill()
     victim.wait()
     (deleted,) = recorded(tmp_path)
     open_store(None, tmp_path).delete_run(deleted.run_id)
     assert "was deleted in MLflow, left alone" in sync(tmp_path).stdout
-    assert Victim.start(server, tmp_path, "if_exists=resume").wait() == 0
+    assert Victim.start(tmp_path, "if_exists=resume").wait() == 0
     (run,) = recorded(tmp_path)
     assert (run.status, run.run_id == deleted.run_id) == ("FINISHED", False)
     assert_same_metrics(run, recorded(undisturbed)[0])

@@ -112,6 +112,7 @@ def test_a_run_takes_every_part_from_outside(site, tmp_path):
     assert "test/map/across" in used.stdout
 
 
+@pytest.mark.slow
 def test_an_own_layout_is_read_and_checked(site, tmp_path):
     root = tmp_path / "images"
     root.mkdir()
@@ -136,6 +137,7 @@ def test_an_own_layout_is_read_and_checked(site, tmp_path):
     assert done.returncode == 0, done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_an_own_section_is_swept_and_judged(site, tmp_path):
     sweep = ["sbp.train", "-m", "experiment=stripes", "scale=smoke", "seed=0,1", "hydra/launcher=parallel"]
     done = run(site, tmp_path, *sweep)
@@ -150,6 +152,7 @@ def test_an_own_section_is_swept_and_judged(site, tmp_path):
     assert "top quarter, quantile" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -174,6 +177,7 @@ def test_a_mistake_in_an_own_key_is_one_line(site, tmp_path, overrides, message)
     assert re.search(message, done.stderr)
 
 
+@pytest.mark.slow
 def test_the_source_of_a_plugin_is_part_of_the_fingerprint(site, tmp_path):
     changed = shutil.copytree(site, tmp_path / "changed")
     own = ("selection=top_fraction",)
@@ -185,6 +189,7 @@ def test_the_source_of_a_plugin_is_part_of_the_fingerprint(site, tmp_path):
     assert fingerprint(changed, tmp_path / "b") == plain  # runs that do not use it stay the same
 
 
+@pytest.mark.slow
 def test_a_plugin_that_cannot_be_imported_is_one_line(site, tmp_path):
     broken = shutil.copytree(site, tmp_path / "broken")
     (broken / "sbp_examples" / "policy.py").write_text("import nothing_of_that_name\n")
@@ -194,6 +199,7 @@ def test_a_plugin_that_cannot_be_imported_is_one_line(site, tmp_path):
     assert "plugin sbp_examples of sbp-examples: importing sbp_examples failed: ModuleNotFoundError" in line
 
 
+@pytest.mark.slow
 def test_two_classes_of_one_name_are_one_line(site, tmp_path):
     twice = shutil.copytree(site, tmp_path / "twice")
     policy = twice / "sbp_examples" / "policy.py"

@@ -66,33 +66,35 @@ def train(tmp_path, source: Source, *overrides: str) -> tuple[Trainer, list]:
     return trainer, records
 
 
-SELECTIONS = ["selective", "none", "random", "balanced", "per_defect"]
+SOURCES = {
+    "one image": Source(train=1),
+    "one image, one defect": Source(train=1, defects=1, marked=lambda i: True),
+    "no healthy": Source(marked=lambda i: True),
+    "all healthy": Source(marked=lambda i: False),
+    "one pixel": Source(area=1),
+    "30 defects": Source(defects=30, train=60),
+    "8 x 8": Source(size=8),
+}
+QUICK = {
+    "selective": set(SOURCES),
+    "none": {"one image"},
+    "random": {"one image"},
+    "balanced": {"one image, one defect", "no healthy", "all healthy"},
+    "per_defect": {"one image", "all healthy", "30 defects"},
+}
+"""Where a selection has something else to do; the others, in make test-slow, are of the same kind."""
 
 
-@pytest.mark.parametrize("selection", SELECTIONS)
-@pytest.mark.parametrize(
-    "source",
-    [
-        Source(train=1),
-        Source(train=1, defects=1, marked=lambda i: True),
-        Source(marked=lambda i: True),
-        Source(marked=lambda i: False),
-        Source(area=1),
-        Source(defects=30, train=60),
-        Source(size=8),
-    ],
-    ids=[
-        "one image",
-        "one image, one defect",
-        "no healthy",
-        "all healthy",
-        "one pixel",
-        "30 defects",
-        "8 x 8",
-    ],
-)
+def combinations():
+    for selection, quick in QUICK.items():
+        for name in SOURCES:
+            marks = () if name in quick else pytest.mark.slow
+            yield pytest.param(name, selection, marks=marks, id=f"{name}-{selection}")
+
+
+@pytest.mark.parametrize(("source", "selection"), combinations())
 def test_the_smallest_and_the_most_uniform_sets_train(tmp_path, source, selection):
-    train(tmp_path, source, f"selection={selection}", "upsampling=rare")
+    train(tmp_path, SOURCES[source], f"selection={selection}", "upsampling=rare")
 
 
 @pytest.mark.parametrize("beta", [0, 1e-6, 1000, 1e30])

@@ -14,7 +14,16 @@ TOLERANCES = {"optimizer=adamw": 0.3}  # Adam follows the sign of gradients that
 MEND = "if this is meant, raise RESULTS_VERSION in sbp/run/results_version.py; then: make golden"
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=name_of)
+QUICK = {"defaults", "selection=per_defect", "staleness=stale_smart staleness.every=2"}
+QUICK |= {"aggregation=topk_mean", "loss=focal", "optimizer=adamw", "upsampling=rare"}
+"""One of each registry: the rest takes a minute."""
+
+
+def marked(case: tuple[str, ...]):
+    return pytest.param(case, marks=[] if name_of(case) in QUICK else pytest.mark.slow, id=name_of(case))
+
+
+@pytest.mark.parametrize("case", map(marked, cases()))
 def test_the_final_weights_are_those_that_were_recorded(case, toy_data):
     name = name_of(case)
     assert GOLDEN["results_version"] == RESULTS_VERSION, (
@@ -24,6 +33,10 @@ def test_the_final_weights_are_those_that_were_recorded(case, toy_data):
     assert distance(project(case, toy_data), GOLDEN["runs"][name]) < TOLERANCES.get(name, TOLERANCE), (
         f"{name} changed; {MEND}"
     )
+
+
+def test_the_quick_runs_are_some_of_them():
+    assert {name_of(case) for case in cases()} > QUICK
 
 
 def test_the_tolerance_tells_methods_apart():

@@ -5,9 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -16,7 +13,8 @@ import pytest
 
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
-from tests.conftest import ROOT, sbp
+from tests.conftest import ROOT
+from tests.processes import command, fresh, sbp, start
 
 DEFECTS = ("scratch", "broken")
 EVERY_EPOCH = [
@@ -43,17 +41,12 @@ EVERY_EPOCH = [
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory) -> tuple[Path, list[RecordedRun]]:
-    """The README's sweep, two by two, started in another folder; its output folder and its runs."""
-    output, elsewhere = tmp_path_factory.mktemp("output"), tmp_path_factory.mktemp("elsewhere")
-    done = sbp("-m", "aggregation=max,mean", "beta=b2,b8", "scale=smoke", output=output, cwd=elsewhere)
-    assert done.returncode == 0, done.stderr
-    assert list(elsewhere.iterdir()) == []  # nothing is left where one happens to stand
-    return output, read_runs(open_store(None, output), "sbp")
+def runs(sweep) -> list[RecordedRun]:
+    """The four runs of the README's sweep."""
+    return read_runs(open_store(None, sweep), "sbp")
 
 
-def test_a_sweep_leaves_one_finished_run_per_combination(sweep):
-    _, runs = sweep
+def test_a_sweep_leaves_one_finished_run_per_combination(runs):
     assert [run.status for run in runs] == ["FINISHED"] * 4
     found = {(run.params["aggregation"], run.params["beta"]) for run in runs}
     assert found == set(itertools.product(("max", "mean"), ("2", "8")))
@@ -62,8 +55,8 @@ def test_a_sweep_leaves_one_finished_run_per_combination(sweep):
     assert len({run.tags["sweep"] for run in runs}) == 1
 
 
-def test_every_metric_is_there_at_every_epoch(sweep):
-    for run in sweep[1]:
+def test_every_metric_is_there_at_every_epoch(runs):
+    for run in runs:
         steps = run.metrics["train/loss"][0]
         assert steps.tolist() == list(range(len(steps)))
         assert len(steps) >= 4
@@ -72,15 +65,15 @@ def test_every_metric_is_there_at_every_epoch(sweep):
             assert run.metrics[key][0].tolist() == steps.tolist(), key
 
 
-def test_a_run_spends_its_budget_and_no_more_than_one_batch_over(sweep):
-    for run in sweep[1]:
+def test_a_run_spends_its_budget_and_no_more_than_one_batch_over(runs):
+    for run in runs:
         cost = run.values("cost/baseline_epochs")
         assert (np.diff(cost) > 0).all()
         assert 3 - 0.75 < cost[-1] <= 3 + 16 / 64
 
 
-def test_params_hold_the_whole_config_and_tags_the_origin(sweep):
-    run = sweep[1][0]
+def test_params_hold_the_whole_config_and_tags_the_origin(runs):
+    run = runs[0]
     for key in (
         "seed",
         "beta.value",
@@ -102,9 +95,8 @@ def test_params_hold_the_whole_config_and_tags_the_origin(sweep):
         assert run.tags[key]
 
 
-def test_histograms_are_logged_as_images_with_a_step_as_data_and_as_ridges(sweep):
-    output, runs = sweep
-    client = open_store(None, output)
+def test_histograms_are_logged_as_images_with_a_step_as_data_and_as_ridges(sweep, runs):
+    client = open_store(None, sweep)
     for run in runs:
         scored = run.metrics["cost/scored_fraction"][0][run.values("cost/scored_fraction") > 0]
         names = " ".join(f.path for f in client.list_artifacts(run.run_id, "images"))
@@ -119,9 +111,8 @@ def test_histograms_are_logged_as_images_with_a_step_as_data_and_as_ridges(sweep
         }
 
 
-def test_the_config_the_data_set_and_the_checkpoints_are_artifacts(sweep):
-    output, runs = sweep
-    client = open_store(None, output)
+def test_the_config_the_data_set_and_the_checkpoints_are_artifacts(sweep, runs):
+    client = open_store(None, sweep)
     run = client.get_run(runs[0].run_id)
     assert run.inputs.dataset_inputs[0].dataset.name == "inspection"
     files = {f.path for f in client.list_artifacts(runs[0].run_id)}
@@ -130,39 +121,24 @@ def test_the_config_the_data_set_and_the_checkpoints_are_artifacts(sweep):
     assert [json.loads(line)["epoch"] for line in lines] == list(range(len(lines)))
 
 
-def test_the_same_job_alone_gives_the_same_numbers_as_in_the_sweep(sweep, tmp_path):
-    _, runs = sweep
+def test_the_same_job_alone_gives_the_same_numbers_as_in_the_sweep(runs, tmp_path):
     done = sbp("aggregation=mean", "beta=b8", "scale=smoke", output=tmp_path)
     assert done.returncode == 0, done.stderr
     (alone,) = read_runs(open_store(None, tmp_path), "sbp")
-    (same,) = [r for r in runs if r.params["aggregation"] == "mean" and r.params["beta"] == "b8"]
+    (same,) = [r for r in runs if r.params["aggregation"] == "mean" and r.params["beta"] == "8"]
     for key in ("train/loss", "val/loss", "train/kept_fraction"):
         assert alone.values(key).tolist() == same.values(key).tolist()
 
 
-def command(*arguments: str, output: Path):
-    environment = {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "sbp.cli.main", *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=ROOT,
-        timeout=300,
-    )
-
-
-def test_evaluate_prints_the_metrics_that_the_run_logged(sweep):
-    output, runs = sweep
-    done = command("evaluate", str(runs[0].folder / "last.pt"), "--split", "val", output=output)
+def test_evaluate_prints_the_metrics_that_the_run_logged(sweep, runs):
+    done = fresh("sbp.cli.main", "evaluate", str(runs[0].folder / "last.pt"), "--split", "val", output=sweep)
     assert done.returncode == 0, done.stderr
     printed = dict(line.split() for line in done.stdout.splitlines())
     assert float(printed["val/loss"]) == pytest.approx(runs[0].last("val/loss"), abs=1e-4)
     assert "test/map" not in printed
 
 
-def test_predict_writes_masks_and_overlays_in_the_size_of_the_image(sweep, tmp_path):
-    output, runs = sweep
+def test_predict_writes_masks_and_overlays_in_the_size_of_the_image(sweep, runs, tmp_path):
     pictures = tmp_path / "pictures with spaces"
     pictures.mkdir()
     for name, shape in (("a.png", (40, 50)), ("größer.jpg", (100, 64))):
@@ -174,7 +150,7 @@ def test_predict_writes_masks_and_overlays_in_the_size_of_the_image(sweep, tmp_p
         str(pictures),
         "--out",
         str(tmp_path / "out"),
-        output=output,
+        output=sweep,
     )
     assert done.returncode == 0, done.stderr
     mask = cv2.imdecode(
@@ -203,9 +179,7 @@ def test_a_wrong_checkpoint_is_one_line(arguments, message, tmp_path):
 def test_a_mistake_on_the_command_line_stops_everything_before_it_starts(tmp_path):
     done = sbp("-m", "beta=b2,b99", "scale=smoke", output=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == (
-        "sbp: beta=b99: must be one of auto, b1, b16, b2, b32, b4, b8 (did you mean b8?)\n"
-    ) or done.stderr.startswith("sbp: beta=b99: must be one of auto, b1, b16, b2, b32, b4, b8")
+    assert done.stderr == "sbp: beta=b99: must be one of auto, b1, b16, b2, b32, b4, b8\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -226,27 +200,18 @@ def test_a_diverging_run_is_marked_failed(tmp_path):
 
 
 def test_a_run_stopped_by_sigterm_is_marked_killed(tmp_path):
-    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sbp.train", "scale=smoke", "budget.compute=10000"],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    process = start(
+        "sbp.train", "scale=smoke", "budget.compute=10000", output=tmp_path, log=tmp_path / "log"
     )
-    try:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob("runs/*/*/epochs.jsonl")) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 143
-    finally:
-        process.kill()
+    assert process.wait_for(lambda: any(tmp_path.glob("runs/*/*/epochs.jsonl")), timeout=120)
+    process.signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
     (run,) = read_runs(open_store(None, tmp_path), "sbp")
     assert run.status == "KILLED"
     assert len(run.values("train/loss")) >= 1
 
 
+@pytest.mark.slow
 def test_one_of_every_option_trains_at_smoke_scale(tmp_path):
     """Each option of each group runs for an epoch or two; large models only take one step."""
     from sbp.build import trainer as build

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sbp.build import data as build_data
-from sbp.config.preflight import check_overrides
+from sbp.config.preflight import Plan, check_overrides
 from sbp.errors import UserError
 from sbp.run.fingerprint import fingerprint
 from sbp.sweep.progress import JobProgress, State, _show, read_state, sweep_progress
@@ -20,7 +20,8 @@ from sbp.sweep.remaining import remaining
 from sbp.tracking.runs import read_runs
 from sbp.tracking.store import open_store
 from sbp.utils.progress import IN_SWEEP
-from tests.conftest import ROOT, make_config, sbp
+from tests.conftest import ROOT, make_config, plan_of
+from tests.processes import fresh, sbp, start
 
 SECTIONS = sorted(
     p.stem for p in (ROOT / "conf/experiment").glob("*.yaml") if p.stem not in ("demo", "search", "leakage")
@@ -37,16 +38,21 @@ def parents_of(output: Path):
     return [run for run in all_runs(output) if run.data.tags.get("sweep.parent") == "true"]
 
 
-@pytest.fixture(scope="module")
-def grid(tmp_path_factory) -> Path:
-    """The output folder of a section of three arms in parallel processes."""
+ARMS = ("arm=baseline,focus_all,random_b8", "scale=smoke", "seed=0,1")
+HERE = "hydra/launcher=basic"
+"""One job after the other in one process: quicker than processes that have all to import first."""
+
+
+@pytest.fixture(scope="module", params=["basic", pytest.param("parallel", marks=pytest.mark.slow)])
+def grid(request, tmp_path_factory) -> Path:
+    """The output folder of a section of three arms: here, and in processes of their own as by default."""
     output = tmp_path_factory.mktemp("grid")
-    done = sbp("-m", "experiment=two_defects", *ARMS, output=output)
+    if request.param == "parallel":
+        done = fresh("sbp.train", "-m", "experiment=two_defects", *ARMS, output=output)
+    else:
+        done = sbp("-m", "experiment=two_defects", *ARMS, HERE, output=output)
     assert done.returncode == 0, done.stderr
     return output
-
-
-ARMS = ("arm=baseline,focus_all,random_b8", "scale=smoke", "seed=0,1")
 
 
 def test_a_section_is_a_parent_run_with_its_jobs_as_children(grid):
@@ -64,7 +70,7 @@ def test_a_section_is_a_parent_run_with_its_jobs_as_children(grid):
     assert "two_defects / focus all, beta 8, stale_smart / seed 1" in {run.name for run in runs}
 
 
-def test_jobs_ran_in_other_processes_and_lost_no_epoch(grid):
+def test_jobs_lost_no_epoch(grid):
     runs = read_runs(open_store(None, grid), "sbp")
     for run in runs:
         steps = run.series("train/loss")[0]
@@ -91,7 +97,7 @@ def test_validation_comes_as_often_in_long_runs_as_in_short_ones(grid):
 def test_the_same_sweep_again_trains_nothing(grid):
     output = grid
     before = {run.info.run_id for run in all_runs(output)}
-    done = sbp("-m", "experiment=two_defects", *ARMS, output=output)
+    done = sbp("-m", "experiment=two_defects", *ARMS, HERE, output=output)
     assert done.returncode == 0, done.stderr
     assert {run.info.run_id for run in all_runs(output)} == before  # neither runs nor a second parent
     assert parents_of(output)[0].info.status == "FINISHED"
@@ -99,7 +105,7 @@ def test_the_same_sweep_again_trains_nothing(grid):
 
 def test_a_run_that_two_sections_share_is_trained_once_and_listed_in_both(grid):
     output = grid
-    overrides = ("-m", "experiment=upsampling", "arm=focus_all,balanced", "scale=smoke", "seed=0")
+    overrides = ("-m", "experiment=upsampling", "arm=focus_all,balanced", "scale=smoke", "seed=0", HERE)
     done = sbp(*overrides, output=output)
     assert done.returncode == 0, done.stderr
     runs = read_runs(open_store(None, output), "sbp", "tags.`section.upsampling` LIKE '%'")
@@ -113,7 +119,7 @@ def test_a_run_that_two_sections_share_is_trained_once_and_listed_in_both(grid):
 
 def test_other_seeds_of_a_section_join_the_same_parent(grid):
     output = grid
-    done = sbp("-m", "experiment=two_defects", "arm=baseline", "scale=smoke", "seed=2", output=output)
+    done = sbp("-m", "experiment=two_defects", "arm=baseline", "scale=smoke", "seed=2", HERE, output=output)
     assert done.returncode == 0, done.stderr
     named = [p for p in parents_of(output) if p.info.run_name == "two_defects / smoke"]
     children = [
@@ -134,20 +140,16 @@ def test_a_failing_job_does_not_stop_the_others_and_is_named_at_the_end(tmp_path
 
 
 def test_a_job_that_breaks_for_a_reason_nobody_foresaw_does_not_stop_the_others_either(tmp_path):
-    code = (
-        "import sys, sbp.build.trainer as build, sbp.train as train\n"
+    hook = tmp_path / "hook.py"
+    hook.write_text(
+        "import sbp.build.trainer as build\n"
         "real = build.build_loss\n"
         "def broken(config):\n"
         "    if config.name == 'focal': raise RuntimeError('out of luck')\n"
         "    return real(config)\n"
         "build.build_loss = broken\n"
-        "sys.argv = ['train', '-m', 'loss=focal,bce', 'scale=smoke']\n"
-        "train.main()\n"
     )
-    environment = {**os.environ, "SBP_OUTPUT": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    done = sbp("-m", "loss=focal,bce", "scale=smoke", output=tmp_path, FAULT_HOOK=str(hook))
     assert done.returncode == 1
     assert "sbp: 1 of 2 jobs failed" in done.stderr
     assert "RuntimeError: out of luck (see " in done.stderr
@@ -238,10 +240,14 @@ def test_remaining_jobs_count_a_shared_run_once_and_respect_exclusive_ones():
 # the grid as configured
 
 
+def section_plan(section: str, scale: str = "smoke") -> Plan:
+    return plan_of("-m", f"experiment={section}", f"scale={scale}", "seed=0,1")
+
+
 @pytest.mark.parametrize("section", SECTIONS)
-@pytest.mark.parametrize("scale", ["smoke", "cpu"])
+@pytest.mark.parametrize("scale", ["smoke", pytest.param("cpu", marks=pytest.mark.slow)])
 def test_every_job_of_every_section_composes(section, scale):
-    plan = check_overrides(["-m", f"experiment={section}", f"scale={scale}", "seed=0,1"])
+    plan = section_plan(section, scale)
     assert plan.sweep
     assert plan.complete
     assert all(job.config.section == section for job in plan.jobs)
@@ -253,13 +259,12 @@ def test_every_job_of_every_section_composes(section, scale):
 
 
 def test_an_arm_is_the_same_run_in_every_section():
-    known: dict[str, str] = {}
+    known: dict[tuple[str | None, int], str] = {}
     for section in SECTIONS:
-        for job in check_overrides(["-m", f"experiment={section}", "scale=smoke"]).jobs:
-            assert known.setdefault(job.config.label or "", fingerprint(job.config)) == fingerprint(
-                job.config
-            )
-    assert len(known) >= 20
+        for job in section_plan(section).jobs:
+            found = fingerprint(job.config)
+            assert known.setdefault((job.config.label, job.config.seed), found) == found
+    assert len(known) >= 2 * 20
 
 
 def test_an_experiment_without_m_is_a_sweep_too():
@@ -270,7 +275,7 @@ def test_an_experiment_without_m_is_a_sweep_too():
 
 def test_every_comparison_holds_the_controls():
     for section in set(SECTIONS) - {"preliminary_study", "gradient_similarity"}:
-        jobs = check_overrides(["-m", f"experiment={section}", "scale=smoke"]).jobs
+        jobs = section_plan(section).jobs
         names = {job.config.selection.name for job in jobs}
         assert {"none", "random", "balanced"} <= names, section
         assert len({job.config.budget.compute for job in jobs}) == 1
@@ -344,39 +349,19 @@ def test_a_sweep_inside_another_shows_nothing_of_its_own():
 # eight writers
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from sbp.tracking.store import artifact_location, open_store
-from sbp.tracking.sender import Delivery
-from sbp.tracking.outbox import Outbox
-from sbp.tracking.outbox_tracker import OutboxTracker
-output, number = sys.argv[1], int(sys.argv[2])
-folder = Path(output, f"run{number}")
-folder.mkdir()
-tracker = OutboxTracker(Outbox(folder))
-tracker.begin("sbp", artifact_location(output), f"writer {number}", {"n": number})
-tracker.log_params({f"key{i}": number for i in range(150)})
-for step in range(25):
-    tracker.log_metrics({f"metric{i}": number + step + i for i in range(40)}, step)
-tracker.status("FINISHED")
-tracker.commit()
-Delivery(folder, lambda: open_store(None, output)).send(tracker.outbox.committed)
-"""
-
-
 def test_eight_processes_write_to_a_fresh_store_at_once_and_lose_nothing(tmp_path):
+    output, names = tmp_path / "output", [f"writer {n}" for n in range(8)]
+    output.mkdir()
     writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path), str(n)], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
-        for n in range(8)
+        start("tests.sweep.writer", str(output), str(n), output=output, log=tmp_path / name)
+        for n, name in enumerate(names)
     ]
-    errors = [writer.communicate(timeout=240)[1] for writer in writers]
-    assert [writer.returncode for writer in writers] == [0] * 8, errors
+    codes = [writer.wait(timeout=240) for writer in writers]
+    errors = [writer.log.read_text() for writer in writers]
+    assert codes == [0] * 8, errors
     assert "locked" not in "".join(errors)
-    runs = read_runs(open_store(None, tmp_path), "sbp")
-    assert sorted(run.name for run in runs) == [f"writer {n}" for n in range(8)]
+    runs = read_runs(open_store(None, output), "sbp")
+    assert sorted(run.name for run in runs) == names
     for run in runs:
         number = int(run.tags["n"])
         assert run.status == "FINISHED"

@@ -1,22 +1,21 @@
-"""Starts training processes quickly: everything is imported once, each run is a fork of that.
+"""Starts processes of sbp quickly: everything is imported once, each process is a fork of that.
 
 Reads commands as JSON lines from stdin and answers each with one: {"start": {...}} with the child's pid,
-{"poll": pid} with its exit code, None while it runs, and -N if signal N killed it.
+{"poll": pid} with its exit code, None while it runs, and -N if signal N killed it. Ends with its stdin.
 """
 
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
+IMPORTS = ("sbp.train", "sbp.run.execute", "sbp.cli.main", "sbp.predict", "sbp.report.study")
+IMPORTS += ("albumentations", "segmentation_models_pytorch", "mlflow")  # which sbp imports late
 
 def main() -> None:
-    import albumentations  # noqa: F401
-    import segmentation_models_pytorch  # noqa: F401
-
-    import sbp.run.execute
-    import sbp.train  # noqa: F401
-
+    for name in IMPORTS:
+        import_module(name)
     codes: dict[int, int] = {}
     print("ready", flush=True)
     for line in sys.stdin:
@@ -32,26 +31,28 @@ def main() -> None:
             print(json.dumps(codes.get(pid)), flush=True)
 
 
-def _start(arguments: list[str], environment: dict[str, str], log: str) -> int:
+def _start(
+    module: str, arguments: list[str], environment: dict[str, str], cwd: str, out: str, error: str
+) -> int:
+    """Fork a process that runs `main()` of `module`; its output goes to the files `out` and `error`."""
     pid = os.fork()
     if pid:
         return pid
     os.environ.update(environment)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for target, source in ((0, null), (1, descriptor), (2, descriptor)):
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    streams = (os.open(os.devnull, os.O_RDONLY), os.open(out, flags), os.open(error, flags))
+    for target, source in enumerate(streams):
         os.dup2(source, target)
-    sys.argv = ["sbp train", *arguments]
+    os.chdir(cwd)
+    sys.argv = [module, *arguments]
     code = 1
     try:
         if hook := environment.get("FAULT_HOOK"):  # a test's own code, as if the world were different
             exec(compile(Path(hook).read_text(), hook, "exec"), {"__name__": "hook"})
-        from sbp.train import main as train
-
-        train()
+        import_module(module).main()
         code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except SystemExit as exit:
+        code = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
     except BaseException:
         import traceback
 
