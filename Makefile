@@ -9,8 +9,10 @@ ARGS ?=
 .DEFAULT_GOAL := help
 SCALE ?= cpu
 SEEDS ?= 0
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo reproduce report docs record train ui test test-faults check format golden bench clean
+.PHONY: help setup demo reproduce report docs record train ui test test-slow test-faults check format golden bench \
+	clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,8 +53,11 @@ train: $(READY) ## one run; overrides in ARGS, for example ARGS="beta=b2 seed=1"
 ui: $(READY) ## the MLflow UI on the recorded runs, on this machine only (PORT=5000)
 	@$(BIN)/sbp ui --port $(PORT)
 
-test: $(READY) ## the tests, in two processes
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(READY) ## the tests, in two processes (4 minutes)
+	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)
+
+test-slow: $(READY) ## the tests that take long: the whole grid, killed and resumed; plugins; the wheel (10 minutes)
+	@$(BIN)/python -m pytest $(SPREAD) -m "slow and not faults" $(ARGS)
 
 test-faults: $(READY) ## hurt real runs in every way we know and count what survives (20 minutes)
 	@$(BIN)/python -m pytest -m "faults or not faults" tests/faults $(ARGS)

@@ -1,5 +1,6 @@
 """Processes of sbp as users start them: forks of one that has imported everything, or a fresh interpreter."""
 
+import atexit
 import contextlib
 import functools
 import json
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class ForkServer:
-    """A process that has imported everything and forks others (tests.forkserver). It ends with this one."""
+    """A process that has imported everything and forks others; see tests.forkserver."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -31,6 +32,13 @@ class ForkServer:
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline().strip() == "ready"
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
 
     def ask(self, command: dict):
         """The server's answer to a command."""

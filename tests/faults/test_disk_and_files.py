@@ -201,6 +201,7 @@ def test_a_run_resumes_from_the_state_before_or_starts_anew(undisturbed, tmp_pat
     tally.survived()
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder(undisturbed, tmp_path, fault):
     tally = fault("second run started in the same folder")
     tally.tried(2)
@@ -219,6 +220,7 @@ def test_two_runs_in_one_folder(undisturbed, tmp_path, fault):
     tally.survived(2)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_that_still_runs_is_not_taken_over(undisturbed, tmp_path, fault):
     tally = fault("resume while the run is alive")
     tally.tried()

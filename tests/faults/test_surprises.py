@@ -55,6 +55,7 @@ def test_a_loader_process_that_is_killed(undisturbed, tmp_path, fault):
     tally.survived()
 
 
+@pytest.mark.slow
 def test_the_number_of_loader_processes_changes_nothing(undisturbed, tmp_path):
     shutil.copytree(undisturbed / "cache", tmp_path / "cache")
     victim = Victim.start(tmp_path, "trainer.workers=2")
@@ -62,7 +63,7 @@ def test_the_number_of_loader_processes_changes_nothing(undisturbed, tmp_path):
     assert_complete(tmp_path, undisturbed)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_image_that_turns_unreadable_in_the_middle(tmp_path, fault, workers):
     tally = fault("image that turns unreadable in the middle")
     tally.tried()

@@ -18,7 +18,6 @@ from mlflow import MlflowClient
 
 from sbp.tracking.runs import read_runs
 from sbp.tracking.store import open_store
-from tests.conftest import ROOT
 from tests.faults.harness import (
     Victim,
     assert_same_metrics,
@@ -28,6 +27,7 @@ from tests.faults.harness import (
     recorded,
     run_folders,
 )
+from tests.processes import command
 
 
 def free_port() -> int:
@@ -41,15 +41,8 @@ def prepared(undisturbed: Path, output: Path) -> Path:
     return output
 
 
-def sync(output: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "sbp.cli.main", "sync", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "SBP_OUTPUT": str(output)},
-        timeout=120,
-    )
+def sync(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return command("sync", *arguments, output=output)
 
 
 class Server:
@@ -94,6 +87,7 @@ def mlflow_server(tmp_path) -> Iterator[Server]:
     server.kill()
 
 
+@pytest.mark.slow
 def test_without_a_server_everything_stays_local_and_a_later_sync_is_complete(undisturbed, tmp_path, fault):
     """The store is moved away for the run's whole life: here, behind an address where nothing listens."""
     tally = fault("tracking server away for the whole run")
@@ -209,6 +203,7 @@ def test_eight_runs_write_to_a_fresh_store_at_once(undisturbed, tmp_path, fault)
     tally.survived(8)
 
 
+@pytest.mark.slow
 def test_sync_closes_a_run_whose_process_is_gone(undisturbed, tmp_path, fault):
     tally = fault("run killed and never resumed")
     tally.tried()
@@ -226,6 +221,7 @@ def test_sync_closes_a_run_whose_process_is_gone(undisturbed, tmp_path, fault):
     tally.survived()
 
 
+@pytest.mark.slow
 def test_a_run_deleted_in_mlflow_is_recorded_again_when_it_is_resumed(undisturbed, tmp_path, fault):
     tally = fault("run deleted in MLflow before it is resumed")
     tally.tried()

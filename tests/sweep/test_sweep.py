@@ -21,7 +21,7 @@ from sbp.tracking.runs import read_runs
 from sbp.tracking.store import open_store
 from sbp.utils.progress import IN_SWEEP
 from tests.conftest import ROOT, make_config, plan_of
-from tests.processes import fresh, sbp, start
+from tests.processes import command, fresh, sbp, start
 
 SECTIONS = sorted(
     p.stem for p in (ROOT / "conf/experiment").glob("*.yaml") if p.stem not in ("demo", "search", "leakage")
@@ -86,6 +86,16 @@ def test_the_parent_holds_table_figure_and_description(grid):
     note = parent.data.tags["mlflow.note.content"]
     assert note.count("FINISHED") == 6
     assert "| focus all, beta 8, stale_smart | 1 | FINISHED |" in note
+
+
+def test_a_report_shows_the_section_and_names_what_is_missing(grid, tmp_path):
+    done = command("report", "two_defects", "--scale", "smoke", "--out", str(tmp_path), output=grid)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "report.md").read_text()
+    assert "focus all, beta 8, stale_smart" in text
+    assert "balanced, seed 0" in text
+    assert "C13" in text
+    assert list((tmp_path / "figures").glob("two-defects-1-*.png"))
 
 
 def test_validation_comes_as_often_in_long_runs_as_in_short_ones(grid):
