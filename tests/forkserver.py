@@ -13,6 +13,7 @@ from pathlib import Path
 IMPORTS = ("sbp.train", "sbp.run.execute", "sbp.cli.main", "sbp.predict", "sbp.report.study")
 IMPORTS += ("albumentations", "segmentation_models_pytorch", "mlflow")  # which sbp imports late
 
+
 def main() -> None:
     for name in IMPORTS:
         import_module(name)

@@ -228,8 +228,6 @@ def test_arms_and_experiments_inherit():
     focus, child = make_config("arm=focus_all"), make_config("arm=focus_all_b2")
     assert (focus.beta.value, child.beta.value) == (8.0, 2.0)
     assert flattened(focus) | {"beta.value": 2.0, "label": child.label} == flattened(child)
-    exclusive, grid = (
-        plan_of("-m", f"experiment={e}").jobs[0].config for e in ("efficiency", "two_defects")
-    )
+    exclusive, grid = (plan_of("-m", f"experiment={e}").jobs[0].config for e in ("efficiency", "two_defects"))
     assert (exclusive.exclusive, exclusive.trainer.threads, exclusive.evaluation.count) == (True, None, 16)
     assert (grid.exclusive, grid.trainer.threads, grid.evaluation.count) == (False, 1, 16)

@@ -1,7 +1,5 @@
 """`sbp data check`: leaks, duplicates, contradictions and files that cannot be trusted; `sbp data show`."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,8 +12,8 @@ from sbp.config.paths import register_resolvers
 from sbp.data.audit import near_pairs
 from sbp.data.audit.fingerprints import exact_hash, texture
 from sbp.errors import UserError
-from tests.conftest import ROOT
 from tests.data.test_own_data import save
+from tests.processes import command
 
 register_schemas()
 register_resolvers()
@@ -319,9 +317,8 @@ def test_show_draws_the_synthetic_images(tmp_path, capsys):
 
 
 def test_the_command_says_mistakes_in_one_line_and_has_its_exit_codes(root, tmp_path):
-    def run(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "sbp.cli.main", "data", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    def run(*arguments: str):
+        return command("data", *arguments, output=tmp_path)
 
     wrong = run("check", "data=masks", f"data.root={root}", "data.defects=[rust]")
     assert wrong.returncode == 2

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
 from sbp.report import sections
 from sbp.report.section_file import load_section_file
 from sbp.report.sections import arm_label, chosen_sections, known_sections
-from tests.conftest import ROOT
+from tests.conftest import ROOT, plan_of
 
 FILES = sorted((ROOT / "experiments").glob("*/claims.yaml"))
 SECTIONS = chosen_sections()
@@ -33,7 +32,7 @@ def test_every_claim_of_the_sources_is_judged_once():
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
 def test_a_section_has_the_arms_that_its_experiment_runs(section):
-    jobs = check_overrides(["-m", f"experiment={section.experiment}", "scale=smoke"]).jobs
+    jobs = plan_of("-m", f"experiment={section.experiment}", "scale=smoke").jobs
     arms = [choice.removeprefix("arm=") for job in jobs for choice in job.overrides if "arm=" in choice]
     assert list(section.arms) == arms
     assert {job.config.exclusive for job in jobs} == {section.exclusive}

@@ -200,9 +200,7 @@ def test_a_diverging_run_is_marked_failed(tmp_path):
 
 
 def test_a_run_stopped_by_sigterm_is_marked_killed(tmp_path):
-    process = start(
-        "sbp.train", "scale=smoke", "budget.compute=10000", output=tmp_path, log=tmp_path / "log"
-    )
+    process = start("sbp.train", "scale=smoke", "budget.compute=10000", output=tmp_path, log=tmp_path / "log")
     assert process.wait_for(lambda: any(tmp_path.glob("runs/*/*/epochs.jsonl")), timeout=120)
     process.signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 143

@@ -44,7 +44,7 @@ def environment(output: Path) -> dict[str, str]:
     return {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "1", "SBP_JOBS": "2"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[pytest.param("smoke", marks=pytest.mark.slow)])
 def grid(tmp_path_factory) -> tuple[Path, set[str], str]:
     """Output folder of the grid; runs that had finished when it was killed; what the second start said."""
     output = tmp_path_factory.mktemp("reproduce")

@@ -152,12 +152,10 @@ def test_a_failing_job_does_not_stop_the_others_and_is_named_at_the_end(tmp_path
 def test_a_job_that_breaks_for_a_reason_nobody_foresaw_does_not_stop_the_others_either(tmp_path):
     hook = tmp_path / "hook.py"
     hook.write_text(
-        "import sbp.build.trainer as build\n"
-        "real = build.build_loss\n"
-        "def broken(config):\n"
-        "    if config.name == 'focal': raise RuntimeError('out of luck')\n"
-        "    return real(config)\n"
-        "build.build_loss = broken\n"
+        "from sbp.engine.losses import Focal\n"
+        "def broken(self, logits, target):\n"
+        "    raise RuntimeError('out of luck')\n"
+        "Focal.loss_map = broken\n"
     )
     done = sbp("-m", "loss=focal,bce", "scale=smoke", output=tmp_path, FAULT_HOOK=str(hook))
     assert done.returncode == 1
