@@ -15,7 +15,7 @@ from sbp.data.disk.annotations import Annotation, MaskFile, merged_mask
 from sbp.data.disk.content import file_digests
 from sbp.data.disk.decode import image_shape, read_image
 from sbp.data.disk.listing import Item, Listing
-from sbp.data.disk.resize import FITS, Resizer
+from sbp.data.disk.resize import Resizer
 from sbp.data.source import SPLITS, Sample
 from sbp.data.splits.assignment import assign
 from sbp.data.splits.split_file import SplitFile
@@ -77,10 +77,9 @@ class ListedSource:
         file = SplitFile(splitting.file)
         held = [self._defects_of(item, file) for item in listing.items]
         self.labels = np.array([[defect in found for defect in self.defects] for found in held])
-        # each image is a group of its own if splits are drawn by image
-        items = [
-            item if splitting.by == "group" else replace(item, group=item.name) for item in listing.items
-        ]
+        items = list(listing.items)
+        if splitting.by == "image":  # each is a group of its own
+            items = [replace(item, group=item.name) for item in items]
         self.splits_of = assign(items, self.labels, splitting.fractions, splitting.seed, file.splits())
         self.members = {
             split: [item for item, s in zip(listing.items, self.splits_of, strict=True) if s == split]
@@ -90,29 +89,21 @@ class ListedSource:
         file.update(items, self.labels, self.splits_of, self.defects)  # not before it is known to be of use
 
     def _check(self) -> None:
-        for defect, times in Counter(self.defects).items():
-            if times > 1:
-                raise UserError(f"data.defects={defect}: must be there once")
-        if self.reading.fit not in FITS:
-            raise UserError(f"data.fit={self.reading.fit}: must be one of {', '.join(FITS)}")
         for name, times in Counter(item.name for item in self.listing.items).items():
             if times > 1:
                 raise UserError(f"{name}: there are {times} images of that name")
         val, test = (self.splitting.fractions[split] for split in ("val", "test"))
         if min(self.splitting.fractions.values()) <= 0:
-            raise UserError(
-                f"data.val_fraction={val} data.test_fraction={test}: each must be above 0, both "
-                "together below 1"
-            )
+            keys = f"data.val_fraction={val} data.test_fraction={test}"
+            raise UserError(f"{keys}: each must be above 0, both together below 1")
 
     def _defects_of(self, item: Item, file: SplitFile) -> set[str]:
         """The defects that the image holds, by its labels, the split file, or its annotations."""
         if item.labels is not None:
             return set(item.labels)
-        held = file.defects_of(item)
-        if held is None:
-            held = {defect for defect, found in item.annotations.items() if not self._all_empty(found)}
-        return held
+        if (held := file.defects_of(item)) is not None:
+            return held
+        return {defect for defect, found in item.annotations.items() if not self._all_empty(found)}
 
     def _all_empty(self, annotations: Sequence[Annotation]) -> bool:
         try:
@@ -162,7 +153,6 @@ class ListedSource:
         return Resizer(height, width, self.reading.fit)
 
     def lengths(self) -> dict[str, int]:
-        """Number of images of each split."""
         return {split: len(items) for split, items in self.members.items()}
 
     def sample(self, split: str, index: int) -> Sample:

@@ -55,9 +55,8 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
         if path.stem in found:
-            raise UserError(
-                f"{path}: has the same stem as {found[path.stem].name}; each image needs a stem of its own"
-            )
+            other = found[path.stem].name
+            raise UserError(f"{path}: has the same stem as {other}; each image needs a stem of its own")
         found[path.stem] = path
     return found
 

@@ -15,7 +15,7 @@ def assign(
     labels: np.ndarray,
     fractions: Mapping[str, float],
     seed: int,
-    known: Mapping[str, str] | None = None,
+    known: Mapping[str, str],
 ) -> list[str]:
     """The split of each item, (N,).
 
@@ -25,15 +25,9 @@ def assign(
     drawn so that all together come near the shares. Raises UserError if `known` has a group in more than one
     split.
     """
-    if any(item.split for item in items):
-        return _official(items, labels, fractions, seed, known or {})
-    return _drawn(items, labels, fractions, seed, known or {})
-
-
-def _official(
-    items, labels, fractions: Mapping[str, float], seed: int, known: Mapping[str, str]
-) -> list[str]:
-    splits = [item.split for item in items]
+    splits = [item.split or "" for item in items]
+    if not any(splits):
+        return _drawn(items, labels, fractions, seed, known)
     for item in items:
         if item.split not in SPLITS:
             raise UserError(f"{item.name}: has split {item.split}: must be one of {', '.join(SPLITS)}")
@@ -53,15 +47,13 @@ def _drawn(items, labels, fractions, seed: int, known: Mapping[str, str]) -> lis
     by_group: dict[str, str] = {}
     for item in items:
         if item.name in known and by_group.setdefault(item.group, known[item.name]) != known[item.name]:
-            raise UserError(
-                f"group {item.group}: the split file has it in more than one split, see {item.name}"
-            )
+            about = f"the split file has it in more than one split, see {item.name}"
+            raise UserError(f"group {item.group}: {about}")
     splits = [by_group.get(item.group, "") for item in items]
     new = [k for k, split in enumerate(splits) if not split]
     placed = {name: [k for k, split in enumerate(splits) if split == name] for name in fractions}
-    drawn = split_by_group(
-        [items[k].group for k in new], labels[new], fractions, seed, {s: labels[k] for s, k in placed.items()}
-    )
+    groups, before = [items[k].group for k in new], {s: labels[k] for s, k in placed.items()}
+    drawn = split_by_group(groups, labels[new], fractions, seed, before)
     for k, split in zip(new, drawn, strict=True):
         splits[k] = split
     return splits

@@ -34,7 +34,10 @@ def split_by_group(
     Raises ValueError for arguments that do not fit together.
     """
     labels = np.asarray(labels, dtype=bool)
-    _check(groups, labels, fractions)
+    if labels.ndim != 2 or len(labels) != len(groups):
+        raise ValueError(f"labels must be ({len(groups)}, D), one row per group entry, not {labels.shape}")
+    if not fractions or min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1) > 1e-6:
+        raise ValueError(f"fractions must be at least 0 and sum to 1, not {dict(fractions)}")
     names = list(fractions)
     if not len(labels):
         return []
@@ -46,14 +49,6 @@ def split_by_group(
             before[k] = _classes(np.asarray(placed[name], dtype=bool)).sum(axis=0)
     placement = _best_placement(counts, before, shares, np.random.default_rng(seed))
     return [names[placement[number]] for number in numbers]
-
-
-def _check(groups: Sequence[str | int], labels: np.ndarray, fractions: Mapping[str, float]) -> None:
-    if labels.ndim != 2 or len(labels) != len(groups):
-        raise ValueError(f"labels must be ({len(groups)}, D), one row per group entry, not {labels.shape}")
-    shares = list(fractions.values())
-    if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"fractions must be at least 0 and sum to 1, not {dict(fractions)}")
 
 
 def _group_counts(groups: Sequence[str | int], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,16 +72,13 @@ def _classes(labels: np.ndarray) -> np.ndarray:
 def _best_placement(
     counts: np.ndarray, before: np.ndarray, shares: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    best, best_fault = None, (0, 0.0)
+    attempts = []
     for _ in range(ATTEMPTS):
         placement = _placement(counts, before, shares, rng)
-        fault = _fault(counts, before, shares, placement)
-        if best is None or fault < best_fault:
-            best, best_fault = placement, fault
-        if best_fault <= (0, GOOD_ENOUGH):
+        attempts.append((_fault(counts, before, shares, placement), placement))
+        if attempts[-1][0] <= (0, GOOD_ENOUGH):
             break
-    assert best is not None
-    return best
+    return min(attempts, key=lambda attempt: attempt[0])[1]
 
 
 def _placement(
@@ -121,10 +113,8 @@ def _fault(
 ) -> tuple[int, float]:
     """How many classes are missing in how many splits, and the largest deviation from the asked shares."""
     placed = before + np.stack([counts[placement == split].sum(axis=0) for split in range(len(shares))])
-    totals = placed.sum(axis=0)
-    used = shares > 0
+    totals, used = placed.sum(axis=0), shares > 0
     spreadable = (counts > 0).sum(axis=0) >= used.sum()
     missing = (placed[used][:, spreadable] == 0).sum()
-    reached = placed / np.maximum(totals, 1)
-    present = totals > 0
-    return int(missing), float(np.abs(reached - shares[:, None])[:, present].max())
+    off = np.abs(placed / np.maximum(totals, 1) - shares[:, None])
+    return int(missing), float(off[:, totals > 0].max())
