@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sbp import config as c
 from sbp.config import make
+from sbp.config.schemas import own_keys
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.disk.source import ListedSource, Reading, Splitting
 from sbp.data.source import Source
@@ -28,25 +29,13 @@ def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
     return ListedSource(config.name, listing, reading, splitting, digest_cache)
 
 
-NOT_SPLIT = {
-    "image_size",
-    "compute",
-    "channels",
-    "common",
-    "rare",
-    "fit",
-    "tile_overlap",
-    "cache",
-    "white_level",
-    "on_bad",
-    "split_file",
-}
-"""Keys that do not matter to which image is in which split."""
+SPLIT_KEYS = {"name", "seed", "root", "defects", "val_fraction", "test_fraction", "split_by"}
+"""Keys that, beside the layout's own, matter to which image is in which split."""
 
 
 def default_split_file(config: c.DiskData, output_root: str | Path) -> Path:
     """One file for each folder of images and way to split it."""
-    key = {name: value for name, value in vars(config).items() if name not in NOT_SPLIT}
+    key = {name: getattr(config, name) for name in SPLIT_KEYS | own_keys("data", config.name)}
     key |= {"root": str(Path(config.root or "").expanduser().resolve()), "defects": sorted(config.defects)}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     return Path(output_root) / "splits" / f"{config.name}-{digest}.csv"

@@ -47,7 +47,7 @@ def check_defects(focus: list[str], data: DataSet) -> None:
     """Raise UserError if a focused defect has no annotated training image: there is nothing to select. Warns
     of what no image of another split holds, and metrics will leave out."""
     for split, images in data.splits.items():
-        for name, held in zip(data.defects, images.labels.any(axis=0), strict=True):
+        for name, held in zip(data.defects, images.labels.sum(axis=0), strict=True):
             if not held and split != "train":
                 log.warning("%s: no image in %s holds it, it is not measured there", name, split)
             elif not held and name in focus:

@@ -67,7 +67,7 @@ def show(config: Config, path: Path, columns: int = 8) -> Path:
         if all(len(found) >= columns for found in groups.values()):
             break
         sample = source.sample("train", int(index))
-        held = [d for d, there in zip(source.defects, sample.masks.any(axis=(0, 1)), strict=True) if there]
+        held = [d for d, there in zip(source.defects, sample.masks.max(axis=(0, 1)), strict=True) if there]
         for name in held or ["healthy"]:
             groups[name].append(sample)
     first = next(found[0] for found in groups.values() if found)

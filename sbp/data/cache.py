@@ -116,7 +116,6 @@ class _SplitWriter:
         self.files: dict[str, np.memmap] = {}
 
     def put(self, sample: Sample) -> None:
-        """Append a sample."""
         row = len(self.about["names"])
         known = sample.arrays() if self.pixels else {}
         for key, array in (known | {"labels": np.asarray(sample.masks.any(axis=(0, 1)))}).items():
@@ -139,7 +138,6 @@ class _SplitWriter:
         return self.files[key]
 
     def flush(self) -> None:
-        """Bring the files up to date, before the state says so."""
         for file in self.files.values():
             file.flush()
 

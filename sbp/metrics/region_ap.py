@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,16 @@ class RegionAveragePrecision:
         self.confidences: list[list[np.ndarray]] = [[] for _ in range(num_defects)]
         self.matches: list[list[np.ndarray]] = [[] for _ in range(num_defects)]
 
-    def update(self, probabilities: np.ndarray | Tensor, target: np.ndarray | Tensor) -> None:
+    def update(self, probabilities: "np.ndarray | Tensor", target: "np.ndarray | Tensor") -> None:
         """Add a batch of any size: arrays, or tensors on any device.
 
         probabilities: (B, D, H, W) in [0, 1]. target: (B, D, H, W), any type; a pixel that is not 0
         belongs to a region. Raises ValueError on other shapes and on probabilities outside [0, 1] or
         NaN, and then nothing is added.
         """
-        if isinstance(probabilities, Tensor):
-            probabilities = probabilities.detach().to("cpu", torch.float32).numpy()
-        if isinstance(target, Tensor):
+        if not isinstance(probabilities, np.ndarray):
+            probabilities = probabilities.detach().float().cpu().numpy()
+        if not isinstance(target, np.ndarray):
             target = (target.detach() != 0).cpu().numpy()
         probabilities = np.ascontiguousarray(probabilities, dtype=np.float32)
         target = np.ascontiguousarray(target != 0, dtype=np.uint8)

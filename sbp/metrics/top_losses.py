@@ -21,18 +21,15 @@ def peak_category(loss_map: np.ndarray, annotation: np.ndarray, clean: np.ndarra
     y, x = divmod(int(np.argmax(loss_map)), loss_map.shape[1])
     annotated = annotation.astype(np.uint8)
     near = cv2.dilate(annotated, _SQUARE)
-    if clean is not None and _lies_on_unannotated(y, x, clean.astype(np.uint8), near):
-        return "missing"
+    if clean is not None:
+        count, zones = cv2.connectedComponents(clean.astype(np.uint8), connectivity=8)
+        masks = ((zones == zone).astype(np.uint8) for zone in range(1, count))
+        if any(cv2.dilate(mask, _SQUARE)[y, x] and not (mask & near).any() for mask in masks):
+            return "missing"
     inside = cv2.erode(annotated, _SQUARE, borderType=cv2.BORDER_REPLICATE)
     if near[y, x] and not inside[y, x]:
         return "border"
     return "missed" if annotated[y, x] else "background"
-
-
-def _lies_on_unannotated(y: int, x: int, clean: np.ndarray, near: np.ndarray) -> bool:
-    count, zones = cv2.connectedComponents(clean, connectivity=8)
-    masks = ((zones == zone).astype(np.uint8) for zone in range(1, count))
-    return any(not (mask & near).any() and cv2.dilate(mask, _SQUARE)[y, x] for mask in masks)
 
 
 def top_loss_shares(

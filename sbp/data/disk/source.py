@@ -17,7 +17,7 @@ from sbp.data.disk.decode import image_shape, read_image
 from sbp.data.disk.listing import Item, Listing
 from sbp.data.disk.resize import Resizer
 from sbp.data.source import SPLITS, Sample
-from sbp.data.splits.assignment import assign
+from sbp.data.splits.grouped import assign
 from sbp.data.splits.split_file import SplitFile
 from sbp.errors import UserError
 

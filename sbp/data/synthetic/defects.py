@@ -1,7 +1,11 @@
-"""What is wrong with a panel. Each draws on a picture (S, S) float64 and says where, in whole pixels."""
+"""What is wrong with a panel. Each draws on a picture (S, S) float64 and says where, in whole pixels.
+
+And what an annotator makes of that: too large, and beside it.
+"""
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from sbp.data.synthetic.fields import arc, blobs, depth_inside, stroke, unit_of
@@ -112,6 +116,31 @@ def _jagged(start: np.ndarray, angle: float, step: float, count: int, rng: np.ra
     turns = angle + np.where(np.arange(count) % 2, 1, -1) * rng.uniform(0, 0.7, count)
     steps = step * np.stack([np.cos(turns), np.sin(turns)], axis=1)
     return np.concatenate([start[None], start + np.cumsum(steps, axis=0)])
+
+
+def coarsen(mask: np.ndarray, coarseness: float, rng: np.random.Generator) -> np.ndarray:
+    """A clean mask (S, S) uint8 as annotated: dilated by a disc and moved.
+
+    The disc's radius is drawn from 0.3 to 1 times `coarseness` pixels, the offset along each axis from -2/3
+    to 2/3 of it, in whole pixels. It is not moved where it would then miss more than half of the defect.
+    """
+    radius = rng.uniform(0.3, 1.0) * coarseness
+    right, down = (round(offset) for offset in (rng.uniform(-1, 1, 2) * coarseness / 1.5).tolist())
+    reach = int(radius)
+    x = np.arange(-reach, reach + 1)
+    disc = (x * x + x[:, None] ** 2 <= radius * radius).astype(np.uint8)
+    thick = cv2.dilate(mask, disc)  # exact: a maximum of integers
+    moved = _moved(thick, right, down)
+    return moved if 2 * (moved & mask).sum() >= mask.sum() else thick
+
+
+def _moved(mask: np.ndarray, right: int, down: int) -> np.ndarray:
+    height, width = mask.shape
+    result = np.zeros_like(mask)
+    result[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = mask[
+        max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)
+    ]
+    return result
 
 
 DRAW: dict[str, Callable[[np.ndarray, np.random.Generator], Drawn]] = {"scratch": scratch, "broken": broken}
