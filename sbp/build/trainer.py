@@ -22,16 +22,8 @@ from sbp.engine.monitoring import ScoreMonitor
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
-from sbp.selection import (
-    Aggregation,
-    Max,
-    Mean,
-    ScoreBook,
-    SelectiveSampler,
-    beta_for_kept_fraction,
-    candidate_list,
-    defect_indices,
-)
+from sbp.selection import Aggregation, Max, Mean, ScoreBook, SelectiveSampler, beta_for_kept_fraction
+from sbp.selection.upsampling import candidate_list, defect_indices
 from sbp.utils.progress import Progress
 
 log = logging.getLogger("sbp")

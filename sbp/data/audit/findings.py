@@ -60,9 +60,7 @@ def find(
         *_conflicts(items, defects, conflicts_of_duplicates(exact, facts), "error", EQUAL_DIFFER),
         *_conflicts(items, defects, conflicts_of_near_duplicates(near_only, facts), "warning", NEAR_DIFFER),
         *_split_groups(items, splits),
-        *_unannotated(items, facts),
-        *_rotated(items, facts),
-        *_odd_sizes(items, facts),
+        *_doubtful_images(items, facts),
         *_repeated(items, splits, exact),
     ]
     return sorted(found, key=lambda finding: finding.severity != "error")
@@ -124,25 +122,19 @@ def _split_groups(items, splits) -> Iterator[Finding]:
         yield Finding("error", text, several)
 
 
-def _unannotated(items, facts) -> Iterator[Finding]:
+def _doubtful_images(items, facts) -> Iterator[Finding]:
     if empty := [k for k, fact in enumerate(facts) if fact.unannotated]:
         text = (
             f"{len(empty)} images are labelled as defective, with an empty annotation: they train as healthy"
         )
         details = [f"{items[k].name}: {', '.join(facts[k].unannotated)}" for k in empty]
         yield Finding("warning", text, details, empty)
-
-
-def _rotated(items, facts) -> Iterator[Finding]:
     if rotated := [k for k, fact in enumerate(facts) if fact.exif_rotated]:
         text = (
             f"{len(rotated)} images say (EXIF) that they are to be shown rotated; they are read as they are "
             "stored, which their masks must fit"
         )
         yield Finding("warning", text, [items[k].name for k in rotated], rotated)
-
-
-def _odd_sizes(items, facts) -> Iterator[Finding]:
     sides = {k: max(fact.height, fact.width) for k, fact in enumerate(facts) if not fact.error}
     median = float(np.median(list(sides.values()))) if sides else 0.0
     if odd := [k for k, side in sides.items() if not median / ODD_SIZE < side < median * ODD_SIZE]:

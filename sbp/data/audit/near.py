@@ -1,13 +1,13 @@
 """Pairs of images that show the same: moved, turned, flipped, or under another exposure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import cv2
 import numpy as np
 
-from sbp.data.audit.fingerprints import BLOCK, spectrum
+from sbp.data.audit.fingerprints import BLOCK, Orientation, spectrum
 
 NEIGHBOURS = 8
 """Candidates per image and orientation that are compared closely."""
@@ -22,25 +22,18 @@ standard deviations above the correlation of random pairs (after Fisher's transf
 
 @dataclass(frozen=True)
 class View:
-    """How one texture lies on another: transposed, then flipped upside down, then turned by half; its pixel
-    (y + down, x + right) is then pixel (y, x) of the other."""
+    """How one texture lies on another: in that orientation, its pixel (y + down, x + right) is the other's
+    pixel (y, x)."""
 
-    transposed: bool = False
-    flipped: bool = False
-    turned: bool = False
-    down: int = 0
-    right: int = 0
-
-    def oriented(self, array: np.ndarray) -> np.ndarray:
-        """(h, w) in the other's orientation, not yet moved."""
-        array = array.T if self.transposed else array
-        array = array[::-1] if self.flipped else array
-        return array[::-1, ::-1] if self.turned else array
+    orientation: Orientation
+    down: int
+    right: int
 
     def onto(self, mask: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The mask, bool, in the other's frame of `shape`, and where that frame shows anything of it."""
         move, size = np.array([[1, 0, -self.right], [0, 1, -self.down]], np.float32), (shape[1], shape[0])
-        oriented = [np.ascontiguousarray(self.oriented(m), np.uint8) for m in (mask, np.ones_like(mask))]
+        turned = (self.orientation.apply(m) for m in (mask, np.ones_like(mask)))
+        oriented = [np.ascontiguousarray(m, np.uint8) for m in turned]
         mask, seen = (cv2.warpAffine(m, move, size, flags=cv2.INTER_NEAREST) > 0 for m in oriented)
         return mask, seen
 
@@ -135,7 +128,7 @@ def _compared(textures: Sequence[np.ndarray], i: int, j: int, transposed: bool, 
     """The pair in the better of the two orientations that a spectrum cannot tell apart."""
     found = []
     for turned in (False, True):
-        view = View(transposed, flipped, turned)
-        value, down, right = _best_match(textures[i], view.oriented(textures[j]))
-        found.append(NearPair(i, j, value, replace(view, down=down, right=right)))
+        orientation = Orientation(transposed, flipped, turned)
+        value, down, right = _best_match(textures[i], orientation.apply(textures[j]))
+        found.append(NearPair(i, j, value, View(orientation, down, right)))
     return max(found, key=lambda pair: pair.correlation)

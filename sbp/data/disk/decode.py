@@ -122,8 +122,14 @@ def read_mask(path: Path) -> np.ndarray:
             pixels = np.asarray(image)
     except _NOT_DECODED:
         raise _refused(path) from None
+    if pixels.dtype == np.uint8 and pixels.ndim == 2:
+        return pixels
     if pixels.ndim == 2:
-        return pixels if pixels.dtype == np.uint8 else _sixteen_bits(pixels, path)
+        # NaN is not equal to itself
+        whole = pixels.dtype.kind in "iub" or bool((pixels == np.round(pixels)).all())
+        if not whole or pixels.min() < 0 or pixels.max() > 65535:
+            raise UserError(f"{path}: a mask has whole numbers from 0 to 65535; save it with 8 or 16 bits")
+        return pixels.astype(np.uint16)
     if pixels.shape[2] in (2, 4) and (pixels[:, :, -1] != pixels[0, 0, -1]).any():
         raise UserError(f"{path}: holds the mask in its transparency; save it as a grey image without")
     colours = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
@@ -133,14 +139,6 @@ def read_mask(path: Path) -> np.ndarray:
             "(each defect's colour becomes one value)"
         )
     return np.ascontiguousarray(colours[:, :, 0])
-
-
-def _sixteen_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
-    # NaN is not equal to itself
-    whole = pixels.dtype.kind in "iub" or bool((pixels == np.round(pixels)).all())
-    if not whole or pixels.min() < 0 or pixels.max() > 65535:
-        raise UserError(f"{path}: a mask has whole numbers from 0 to 65535; save it with 8 or 16 bits")
-    return pixels.astype(np.uint16)
 
 
 def _bytes(path: Path) -> np.ndarray:

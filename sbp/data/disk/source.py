@@ -51,6 +51,7 @@ class Splitting:
     file: Path | None = None
 
 
+@dataclass(eq=False)
 class ListedSource:
     """A data set on disk as a Source.
 
@@ -61,41 +62,33 @@ class ListedSource:
     file_digests.
     """
 
-    def __init__(
-        self,
-        name: str,
-        listing: Listing,
-        reading: Reading,
-        splitting: Splitting,
-        digest_cache: Path | None = None,
-    ):
-        self.name, self.listing, self.reading, self.splitting = name, listing, reading, splitting
-        self.digest_cache = digest_cache
-        self.defects = listing.defects
-        self.skip_bad = reading.skip_bad
-        self._check()
+    name: str
+    listing: Listing
+    reading: Reading
+    splitting: Splitting
+    digest_cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.defects, self.skip_bad = self.listing.defects, self.reading.skip_bad
+        items, splitting = list(self.listing.items), self.splitting
+        for name, times in Counter(item.name for item in items).items():
+            if times > 1:
+                raise UserError(f"{name}: there are {times} images of that name")
+        if min(splitting.fractions.values()) <= 0:
+            val, test = splitting.fractions["val"], splitting.fractions["test"]
+            keys = f"data.val_fraction={val} data.test_fraction={test}"
+            raise UserError(f"{keys}: each must be above 0, both together below 1")
         file = SplitFile(splitting.file)
-        held = [self._defects_of(item, file) for item in listing.items]
+        held = [self._defects_of(item, file) for item in items]
         self.labels = np.array([[defect in found for defect in self.defects] for found in held])
-        items = list(listing.items)
         if splitting.by == "image":  # each is a group of its own
             items = [replace(item, group=item.name) for item in items]
         self.splits_of = assign(items, self.labels, splitting.fractions, splitting.seed, file.splits())
-        self.members = {
-            split: [item for item, s in zip(listing.items, self.splits_of, strict=True) if s == split]
-            for split in SPLITS
-        }
+        self.members: dict[str, list[Item]] = {split: [] for split in SPLITS}
+        for item, split in zip(self.listing.items, self.splits_of, strict=True):
+            self.members[split].append(item)
         self._check_splits()
         file.update(items, self.labels, self.splits_of, self.defects)  # not before it is known to be of use
-
-    def _check(self) -> None:
-        for name, times in Counter(item.name for item in self.listing.items).items():
-            if times > 1:
-                raise UserError(f"{name}: there are {times} images of that name")
-        val, test = (self.splitting.fractions[split] for split in ("val", "test"))
-        if min(self.splitting.fractions.values()) <= 0:
-            keys = f"data.val_fraction={val} data.test_fraction={test}"
-            raise UserError(f"{keys}: each must be above 0, both together below 1")
 
     def _defects_of(self, item: Item, file: SplitFile) -> set[str]:
         """The defects that the image holds, by its labels, the split file, or its annotations."""
@@ -117,10 +110,8 @@ class ListedSource:
         for split, items in self.members.items():
             if not items:
                 groups = len({item.group for item in self.listing.items})
-                raise UserError(
-                    f"data.root={self.listing.root}: {groups} groups of images are too few, or the split "
-                    f"file is wrong: split {split} is empty"
-                )
+                reason = f"{groups} groups of images are too few, or the split file is wrong"
+                raise UserError(f"data.root={self.listing.root}: {reason}: split {split} is empty")
         train = np.array(self.splits_of) == "train"
         for d, defect in enumerate(self.defects):
             if not self.labels[train, d].any():

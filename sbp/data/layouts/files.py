@@ -91,6 +91,13 @@ def expect_defects(defects: Sequence[str], there: Sequence[str]) -> None:
             raise UserError(f"data.defects={defect}: must be any of {', '.join(there)}")
 
 
+def expect_chosen(defect: str, defects: Sequence[str], ignore: Sequence[str], where: str) -> None:
+    """Raise UserError for an annotated defect that is neither to be learnt nor to be ignored."""
+    if defect not in (*defects, *ignore):
+        way_out = f"add it, or leave its images out with data.ignore=[{defect}]"
+        raise UserError(f"{where} is not in data.defects={[*defects]}; {way_out}")
+
+
 def expected_mask(mask: Path, image: Path) -> Path:
     """`mask`. Raises UserError if that file of the image does not exist."""
     if not mask.is_file():

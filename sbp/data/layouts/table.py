@@ -9,7 +9,7 @@ from typing import Any
 from sbp.data.disk.annotations import MaskFile
 from sbp.data.disk.listing import Item
 from sbp.data.layouts.base import LAYOUTS, THRESHOLD, Layout, check_threshold
-from sbp.data.layouts.files import columns_of, inside, rows_of
+from sbp.data.layouts.files import columns_of, expect_chosen, inside, rows_of
 from sbp.data.source import SPLITS
 from sbp.errors import UserError
 
@@ -75,11 +75,7 @@ class Table(Layout):
     def _defect(self, row: dict[str, str], defects: Sequence[str], where: str) -> str:
         if "mask" not in row or "defect" not in row:
             raise UserError(f"{where}: mask and defect must both be given, or neither for a healthy image")
-        if row["defect"] not in (*defects, *self.ignore):
-            raise UserError(
-                f"{where}: defect {row['defect']} is not in data.defects={[*defects]}; add it, or leave its "
-                f"images out with data.ignore=[{row['defect']}]"
-            )
+        expect_chosen(row["defect"], defects, self.ignore, f"{where}: defect {row['defect']}")
         return row["defect"]
 
 

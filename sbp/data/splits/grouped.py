@@ -58,9 +58,8 @@ def _drawn(items, labels, fractions, seed: int, known: Mapping[str, str]) -> lis
             raise UserError(f"group {item.group}: {about}")
     splits = [by_group.get(item.group, "") for item in items]
     new = [k for k, split in enumerate(splits) if not split]
-    placed = {name: [k for k, split in enumerate(splits) if split == name] for name in fractions}
-    groups, before = [items[k].group for k in new], {s: labels[k] for s, k in placed.items()}
-    drawn = split_by_group(groups, labels[new], fractions, seed, before)
+    placed = {name: labels[np.array(splits, dtype=str) == name] for name in fractions}
+    drawn = split_by_group([items[k].group for k in new], labels[new], fractions, seed, placed)
     for k, split in zip(new, drawn, strict=True):
         splits[k] = split
     return splits
