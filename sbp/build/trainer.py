@@ -101,11 +101,9 @@ def build_callbacks(
     if config.scoring.monitor_every:
         callbacks.append(ScoreMonitor(config.scoring.monitor_every))
     if config.gradients.every:
-        chosen, settings = build_aggregations(config)[0], vars(config.gradients)
-        chunk = config.scoring.batch_size
-        callbacks.append(
-            GradientProbe(model, loss, chosen, compute, chunk=chunk, seed=config.seed, **settings)
-        )
+        chosen, chunk = build_aggregations(config)[0], config.scoring.batch_size
+        settings = {"seed": config.seed, **vars(config.gradients)}
+        callbacks.append(GradientProbe(model, loss, chosen, compute, chunk=chunk, **settings))
     return callbacks
 
 
@@ -121,10 +119,8 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
     scorer = Scorer(
         whole, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed
     )
-    augmentation, tiles = (
-        Augmentation(config.augmentation.transforms, config.seed),
-        training_tiles(config, data),
-    )
+    augmentation = Augmentation(config.augmentation.transforms, config.seed)
+    tiles = training_tiles(config, data)
     return Trainer(
         model=model,
         loss=loss,

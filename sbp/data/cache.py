@@ -32,13 +32,11 @@ def missing_disk_space(source: Source, folder: Path) -> str:
 
 
 def _first_sample(source: Source) -> Sample:
-    for split in SPLITS:
-        for index in range(source.lengths()[split]):
-            try:
+    passed_over = (UserError,) if getattr(source, "skip_bad", False) else ()
+    for split, length in source.lengths().items():
+        for index in range(length):
+            with contextlib.suppress(*passed_over):
                 return source.sample(split, index)
-            except UserError:
-                if not getattr(source, "skip_bad", False):
-                    raise
     raise UserError(f"{source.name}: not one of its images can be read")
 
 

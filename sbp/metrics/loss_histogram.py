@@ -65,8 +65,8 @@ class LossHistogram:
         if scores.shape != shape or len(groups) != 1 + len(self.defects):
             raise ValueError(f"scores {scores.shape}, {len(groups) - 1} labels: must be {shape} (N, D) both")
         clipped = np.clip(scores.astype(np.float64), self.edges[0], self.edges[-1])
-        rows = [[column[rows & ~np.isnan(column)] for rows in groups] for column in clipped.T]
-        return np.stack([[np.histogram(scored, self.edges)[0] for scored in row] for row in rows])
+        scored = [[column[rows & ~np.isnan(column)] for rows in groups] for column in clipped.T]
+        return np.stack([[np.histogram(values, self.edges)[0] for values in channel] for channel in scored])
 
     def save(self, path: str | Path) -> None:
         """Write edges, epochs, names and counts as .npz without pickles, atomically; replaces `path`.

@@ -24,7 +24,7 @@ def peak_category(loss_map: np.ndarray, annotation: np.ndarray, clean: np.ndarra
     if clean is not None:
         count, zones = cv2.connectedComponents(clean.astype(np.uint8), connectivity=8)
         masks = ((zones == zone).astype(np.uint8) for zone in range(1, count))
-        if any(cv2.dilate(mask, _SQUARE)[y, x] and not (mask & near).any() for mask in masks):
+        if any(not (mask & near).any() and cv2.dilate(mask, _SQUARE)[y, x] for mask in masks):
             return "missing"
     inside = cv2.erode(annotated, _SQUARE, borderType=cv2.BORDER_REPLICATE)
     if near[y, x] and not inside[y, x]:
