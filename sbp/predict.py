@@ -46,15 +46,6 @@ def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, 
     return whole_images(config, compute.place(model), compute).eval(), compute, checkpoint, config
 
 
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise UserError(f"{folder}: no images in it ({', '.join(SUFFIXES)})")
-    return paths
-
-
 def predict_folder(
     checkpoint: str | Path, folder: str | Path, out: str | Path, threshold: float = 0.5, device: str = "cpu"
 ) -> Iterator[tuple[Path, dict[str, float]]]:
@@ -67,8 +58,12 @@ def predict_folder(
     from sbp.plots.pictures import overlay
 
     model, compute, about, config = restore(checkpoint, device)
-    paths = _images(Path(folder))
-    out = Path(out)
+    folder, out = Path(folder), Path(out)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UserError(f"{folder}: no images in it ({', '.join(SUFFIXES)})")
     for name in [*(f"masks/{defect}" for defect in about.defects), "overlays"]:
         (out / name).mkdir(parents=True, exist_ok=True)
     white_level = getattr(config.data, "white_level", None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sbp import config as c
 from sbp.config import make
+from sbp.config.schemas import own_keys
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.disk.source import ListedSource, Reading, Splitting
 from sbp.data.source import Source
@@ -18,58 +19,26 @@ def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
     made = make("data", config)
     if not isinstance(config, c.DiskData):
         return made
-    listing = made.list(config.root, config.defects)
-    digest_cache = Path(output_root) / "cache" / "contents.json"
-    return ListedSource(config.name, listing, reading(config), splitting(config, output_root), digest_cache)
-
-
-def reading(config: c.DiskData) -> Reading:
-    """How the files become samples."""
-    return Reading(
-        height=config.image_size,
-        width=config.image_size,
-        fit=config.fit,
-        channels=config.channels,
-        white_level=config.white_level,
-        skip_bad=config.on_bad == "skip",
-    )
-
-
-def splitting(config: c.DiskData, output_root: str | Path) -> Splitting:
-    """How the images are split, and where that is kept."""
-    val, test = config.val_fraction, config.test_fraction
-    fractions = {"train": 1 - val - test, "val": val, "test": test}
+    size, val, test = config.image_size, config.val_fraction, config.test_fraction
+    reading = Reading(size, size, config.fit, config.channels, config.white_level, config.on_bad == "skip")
     file = Path(config.split_file) if config.split_file else default_split_file(config, output_root)
-    return Splitting(fractions, config.seed, config.split_by, file)
+    fractions = {"train": 1 - val - test, "val": val, "test": test}
+    splitting = Splitting(fractions, config.seed, config.split_by, file)
+    digest_cache = Path(output_root) / "cache" / "contents.json"
+    listing = made.list(config.root, config.defects)
+    return ListedSource(config.name, listing, reading, splitting, digest_cache)
 
 
-NOT_SPLIT = {
-    "image_size",
-    "compute",
-    "channels",
-    "common",
-    "rare",
-    "fit",
-    "tile_overlap",
-    "cache",
-    "white_level",
-    "on_bad",
-    "split_file",
-}
-"""Keys that do not matter to which image is in which split."""
+SPLIT_KEYS = {"name", "seed", "root", "defects", "val_fraction", "test_fraction", "split_by"}
+"""Keys that, beside the layout's own, matter to which image is in which split."""
 
 
 def default_split_file(config: c.DiskData, output_root: str | Path) -> Path:
     """One file for each folder of images and way to split it."""
-    key = {name: value for name, value in vars(config).items() if name not in NOT_SPLIT}
+    key = {name: getattr(config, name) for name in SPLIT_KEYS | own_keys("data", config.name)}
     key |= {"root": str(Path(config.root or "").expanduser().resolve()), "defects": sorted(config.defects)}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     return Path(output_root) / "splits" / f"{config.name}-{digest}.csv"
-
-
-def cache_root(config: c.Config) -> Path:
-    """Where decoded data sets are kept, shared by all runs of an output folder."""
-    return Path(config.output_root) / "cache"
 
 
 def content(config: c.DiskData, output_root: str | Path) -> str:
@@ -89,7 +58,8 @@ _contents: dict[str, str] = {}
 
 
 def open_cached(config: c.Config) -> DataSet:
-    """The config's data set, decoded into the cache first if it is not there yet."""
+    """The config's data set, decoded first if it is not yet in the cache, which all runs of an output folder
+    share."""
     progress = CountProgress(f"preparing {config.data.name}")
-    cache = getattr(config.data, "cache", "disk")
-    return open_data(build_source(config.data, config.output_root), cache_root(config), progress, cache)
+    source, folder = build_source(config.data, config.output_root), Path(config.output_root) / "cache"
+    return open_data(source, folder, progress, getattr(config.data, "cache", "disk"))

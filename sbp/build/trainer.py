@@ -22,16 +22,8 @@ from sbp.engine.monitoring import ScoreMonitor
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
-from sbp.selection import (
-    Aggregation,
-    Max,
-    Mean,
-    ScoreBook,
-    SelectiveSampler,
-    beta_for_kept_fraction,
-    candidate_list,
-    defect_indices,
-)
+from sbp.selection import Aggregation, Max, Mean, ScoreBook, SelectiveSampler, beta_for_kept_fraction
+from sbp.selection.upsampling import candidate_list, defect_indices
 from sbp.utils.progress import Progress
 
 log = logging.getLogger("sbp")
@@ -46,13 +38,12 @@ def build_model(config: c.Config, num_defects: int) -> nn.Module:
 def check_defects(focus: list[str], data: DataSet) -> None:
     """Raise UserError if a focused defect has no annotated training image: there is nothing to select. Warns
     of what no image of another split holds, and metrics will leave out."""
-    for name, count in zip(data.defects, data.train.labels.sum(axis=0), strict=True):
-        if name in focus and count == 0:
-            raise UserError(f"defects.focus={name}: no training image of {data.name} holds this defect")
     for split, images in data.splits.items():
-        for name, count in zip(data.defects, images.labels.sum(axis=0), strict=True):
-            if count == 0 and split != "train":
+        for name, held in zip(data.defects, images.labels.sum(axis=0), strict=True):
+            if not held and split != "train":
                 log.warning("%s: no image in %s holds it, it is not measured there", name, split)
+            elif not held and name in focus:
+                raise UserError(f"defects.focus={name}: no training image of {data.name} holds this defect")
 
 
 def build_aggregations(config: c.Config) -> list[Aggregation]:
@@ -95,37 +86,10 @@ def build_evaluator(
     config: c.Config, defects: Sequence[str], compute: Compute, shape: tuple[int, int]
 ) -> Evaluator:
     """How splits are measured. shape: height and width of the data set's images."""
+    settings, loss, precision = config.evaluation, make("loss", config.loss), config.trainer.precision
+    batch, thresholds = images_at_once(config, settings.batch_size, shape), tuple(settings.iou_thresholds)
     return Evaluator(
-        defects,
-        make("loss", config.loss),
-        compute,
-        images_at_once(config, config.evaluation.batch_size, shape),
-        config.trainer.precision,
-        config.evaluation.threshold,
-        config.evaluation.min_area,
-        tuple(config.evaluation.iou_thresholds),
-    )
-
-
-def build_probe(
-    config: c.Config, model: nn.Module, loss: SegmentationLoss, compute: Compute
-) -> GradientProbe | None:
-    """What compares the gradients of high-loss, random and low-loss images, or None."""
-    settings = config.gradients
-    if settings.every == 0:
-        return None
-    chosen = build_aggregations(config)[0]
-    return GradientProbe(
-        model,
-        loss,
-        chosen,
-        compute,
-        batch=settings.batch,
-        fraction=settings.fraction,
-        repeats=settings.repeats,
-        chunk=config.scoring.batch_size,
-        seed=config.seed,
-        every=settings.every,
+        defects, loss, compute, batch, precision, settings.threshold, settings.min_area, thresholds
     )
 
 
@@ -133,41 +97,39 @@ def build_callbacks(
     config: c.Config, model: nn.Module, loss: SegmentationLoss, compute: Compute
 ) -> list[Callback]:
     """What measures beside the training, before anything records it."""
-    monitor = [ScoreMonitor(config.scoring.monitor_every)] if config.scoring.monitor_every else []
-    probe = build_probe(config, model, loss, compute)
-    return [*monitor, *([probe] if probe else [])]
+    callbacks: list[Callback] = []
+    if config.scoring.monitor_every:
+        callbacks.append(ScoreMonitor(config.scoring.monitor_every))
+    if config.gradients.every:
+        chosen, chunk = build_aggregations(config)[0], config.scoring.batch_size
+        settings = {"seed": config.seed, **vars(config.gradients)}
+        callbacks.append(GradientProbe(model, loss, chosen, compute, chunk=chunk, **settings))
+    return callbacks
 
 
 def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: Progress) -> Trainer:
     """Everything a run needs, wired together; `model` is moved to the device."""
-    cost = image_cost(config, model, data.train.image_shape)
-    compute = Compute(config.trainer.device, config.trainer.channels_last, data.mean, data.std)
+    shape, scoring, trainer = data.train.image_shape, config.scoring, config.trainer
+    cost = image_cost(config, model, shape)
+    compute = Compute(trainer.device, trainer.channels_last, data.mean, data.std)
     model = compute.place(model)
     whole = whole_images(config, model, compute)
     loss = make("loss", config.loss)
+    aggregations, batch = build_aggregations(config), images_at_once(config, scoring.batch_size, shape)
     scorer = Scorer(
-        whole,
-        loss,
-        build_aggregations(config),
-        compute,
-        images_at_once(config, config.scoring.batch_size, data.train.image_shape),
-        config.scoring.precision,
-        config.scoring.scale_factor,
-        config.seed,
+        whole, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed
     )
     augmentation = Augmentation(config.augmentation.transforms, config.seed)
-    trainer = config.trainer
+    tiles = training_tiles(config, data)
     return Trainer(
         model=model,
         loss=loss,
         optimizer=make("optimizer", config.optimizer).build(model.parameters()),
         data=data,
-        loader=TrainLoader(
-            data.train, augmentation, trainer.batch_size, trainer.workers, training_tiles(config, data)
-        ),
+        loader=TrainLoader(data.train, augmentation, trainer.batch_size, trainer.workers, tiles),
         sampler=build_sampler(config, data, scorer.schemes),
         scorer=scorer,
-        evaluator=build_evaluator(config, data.defects, compute, data.train.image_shape),
+        evaluator=build_evaluator(config, data.defects, compute, shape),
         budget=Budget(config.budget.epochs, config.budget.compute, config.budget.time_s),
         ledger=Ledger(len(data.train), cost),
         compute=compute,

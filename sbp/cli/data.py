@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from sbp.build.data import build_source
-from sbp.config import Config
+from sbp.config import Config, DiskData
 from sbp.config.preflight import check_overrides
 from sbp.data.audit import Finding, ImageFacts, find, near_pairs, read_all
 from sbp.data.disk.resize import Resizer
 from sbp.data.disk.source import ListedSource, read_item
-from sbp.data.layouts import LAYOUTS
-from sbp.data.source import SPLITS, Sample, Source
+from sbp.data.source import SPLITS, Sample
 from sbp.errors import UserError
 from sbp.plots.contact_sheet import contact_sheet
 from sbp.plots.style import save_png
@@ -34,21 +33,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="as for train: data=masks data.root=..."
     )
-    parser.add_argument(
-        "--out", type=Path, default=None, help="folder; default: data/NAME in the output folder"
-    )
+    parser.add_argument("--out", type=Path, help="folder; default: data/NAME in the output folder")
     parser.add_argument("--images", type=int, default=8, help="show: images per row (default 8)")
     parser.add_argument(
         "--alike",
         type=float,
-        default=None,
         help="check: correlation, above 0 and at most 1, from which two images show the same (default: found "
         "from the set; raise it where different parts look alike)",
     )
     options = parser.parse_args(arguments)
     if options.alike is not None and not 0 < options.alike <= 1:
         raise UserError(f"--alike {options.alike}: must be above 0 and at most 1")
-    config = _config(options.overrides)
+    plan = check_overrides(options.overrides)
+    if len(plan.jobs) != 1:
+        raise UserError("sbp data takes one data set, not a sweep")
+    config = plan.jobs[0].config
     out = options.out or Path(config.output_root) / "data" / config.data.name
     out.mkdir(parents=True, exist_ok=True)
     if options.command == "show":
@@ -57,21 +56,18 @@ def main(arguments: Sequence[str]) -> int:
     return check(config, out, options.alike)
 
 
-def _config(overrides: Sequence[str]) -> Config:
-    plan = check_overrides(overrides)
-    if len(plan.jobs) != 1:
-        raise UserError("sbp data takes one data set, not a sweep")
-    return plan.jobs[0].config
-
-
 def show(config: Config, path: Path, columns: int = 8) -> Path:
     """Write a sheet: a row of healthy training images, then two per defect, bare above, annotated below."""
     source = build_source(config.data, config.output_root)
     if columns < 1:
         raise UserError(f"--images {columns}: must be at least 1")
     groups: dict[str, list[Sample]] = {name: [] for name in ("healthy", *source.defects)}
-    for sample in _samples(source, columns, groups):
-        held = [d for d, there in zip(source.defects, sample.masks.any(axis=(0, 1)), strict=True) if there]
+    # in an order spread over the set, until every group has enough or all images are seen
+    for index in np.random.default_rng(0).permutation(source.lengths()["train"]):
+        if all(len(found) >= columns for found in groups.values()):
+            break
+        sample = source.sample("train", int(index))
+        held = [d for d, there in zip(source.defects, sample.masks.max(axis=(0, 1)), strict=True) if there]
         for name in held or ["healthy"]:
             groups[name].append(sample)
     first = next(found[0] for found in groups.values() if found)
@@ -79,39 +75,28 @@ def show(config: Config, path: Path, columns: int = 8) -> Path:
     cells = []
     for name, found in groups.items():
         row = [*found[:columns], *[empty] * (columns - len(found))]
-        cells += [(sample.image, empty.masks, Path(sample.name).stem) for sample in row]
-        if name != "healthy":
-            cells += [(sample.image, sample.masks, Path(sample.name).stem) for sample in row]
+        for masked in (False,) if name == "healthy" else (False, True):
+            cells += [(s.image, s.masks if masked else empty.masks, Path(s.name).stem) for s in row]
     images, masks, titles = zip(*cells, strict=True)
     scale = max(1, CELL // max(first.image.shape[:2]))
     save_png(contact_sheet(images, masks, titles, source.defects, columns, scale), path)
     return path
 
 
-def _samples(source: Source, columns: int, groups: dict[str, list[Sample]]):
-    """Training images in an order spread over the set, until every group has enough or all are seen."""
-    length = source.lengths()["train"]
-    for index in np.random.default_rng(0).permutation(length):
-        if all(len(found) >= columns for found in groups.values()):
-            return
-        yield source.sample("train", int(index))
-
-
 def check(config: Config, out: Path, alike: float | None = None) -> int:
     """Read everything once, print counts, findings and a verdict; writes images.csv, findings.txt and, if
     there is something to look at, findings.png. Returns 1 if there are errors."""
-    if config.data.name not in LAYOUTS:
+    if not isinstance(config.data, DiskData):
         raise UserError(f"data={config.data.name}: is generated, there are no files to check")
     # all that cannot be read is to be named, not the first alone
-    source = build_source(replace(config.data, on_bad="skip"), config.output_root)  # type: ignore[call-arg]
+    source = build_source(replace(config.data, on_bad="skip"), config.output_root)
     assert isinstance(source, ListedSource)
     items, splits, reading = source.listing.items, source.splits_of, source.reading
     facts = read_all(items, source.defects, reading.channels, reading.white_level, CountProgress("reading"))
     known = [k for k, fact in enumerate(facts) if fact.texture is not None]
     near, threshold = near_pairs([t for f in facts if (t := f.texture) is not None], threshold=alike)
     near = [replace(pair, i=known[pair.i], j=known[pair.j]) for pair in near]
-    skip_bad = getattr(config.data, "on_bad", "stop") == "skip"
-    findings = find(items, splits, source.defects, facts, near, skip_bad)
+    findings = find(items, splits, source.defects, facts, near, config.data.on_bad == "skip")
     print(counts_table(source, facts))
     print(f"\n{len(near)} pairs of images show the same (correlation of {threshold:.2f} or more)")
     print("\n".join(_lines(findings, DETAILS)))
@@ -151,10 +136,9 @@ def _lines(findings: Sequence[Finding], details: int | None) -> list[str]:
     lines = []
     for finding in findings:
         lines.append(f"\n{finding.severity.upper()}  {finding.text}")
-        shown = finding.details if details is None else finding.details[:details]
-        lines += [f"    {line}" for line in shown]
-        if len(shown) < len(finding.details):
-            lines.append(f"    ... and {len(finding.details) - len(shown)} more")
+        lines += [f"    {line}" for line in finding.details[:details]]
+        if details is not None and len(finding.details) > details:
+            lines.append(f"    ... and {len(finding.details) - details} more")
     return lines
 
 

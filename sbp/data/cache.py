@@ -23,7 +23,7 @@ FLUSH_EVERY = 256
 def missing_disk_space(source: Source, folder: Path) -> str:
     """A message if the disk of `folder` has too little space for all samples, else empty. Decodes one."""
     sample = _first_sample(source)
-    needed = sum(array.nbytes for array in _arrays(sample).values()) * sum(source.lengths().values())
+    needed = sum(array.nbytes for array in sample.arrays().values()) * sum(source.lengths().values())
     begun = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in _partial(folder).glob("*.npy"))
     free = shutil.disk_usage(folder.parent).free + begun
     if needed <= free:
@@ -32,21 +32,12 @@ def missing_disk_space(source: Source, folder: Path) -> str:
 
 
 def _first_sample(source: Source) -> Sample:
-    for split in SPLITS:
-        for index in range(source.lengths()[split]):
-            try:
+    passed_over = (UserError,) if getattr(source, "skip_bad", False) else ()
+    for split, length in source.lengths().items():
+        for index in range(length):
+            with contextlib.suppress(*passed_over):
                 return source.sample(split, index)
-            except UserError:
-                if not getattr(source, "skip_bad", False):
-                    raise
     raise UserError(f"{source.name}: not one of its images can be read")
-
-
-def _arrays(sample: Sample) -> dict[str, np.ndarray]:
-    arrays = {"images": sample.image, "masks": sample.masks}
-    if sample.clean_masks is not None:
-        arrays["clean_masks"] = sample.clean_masks
-    return arrays
 
 
 def _partial(folder: Path) -> Path:
@@ -75,10 +66,9 @@ def build_cache(
         )
     state = _read_state(partial)
     lengths = source.lengths()
-    total = sum(lengths.values())
     for split in SPLITS:
-        writer = _SplitWriter(partial, split, lengths[split], state["splits"][split], pixels)
         about = state["splits"][split]
+        writer = _SplitWriter(partial, split, lengths[split], about, pixels)
         while about["done"] < lengths[split]:
             try:
                 writer.put(source.sample(split, about["done"]))
@@ -91,20 +81,15 @@ def build_cache(
                 writer.flush()
                 write_atomically(partial / "state.json", json.dumps(state))
             if progress:
-                progress(sum(state["splits"][s]["done"] for s in SPLITS), total)
+                progress(sum(state["splits"][s]["done"] for s in SPLITS), sum(lengths.values()))
         writer.close()
         write_atomically(partial / "state.json", json.dumps(state))
         if not about["names"]:
             raise UserError(f"split {split}: not one of its {lengths[split]} images can be read")
     mean, std = _channel_statistics(state["splits"]["train"])
-    meta = {
-        "description": description,
-        "splits": {s: {k: state["splits"][s][k] for k in ("names", "kinds", "rows")} for s in SPLITS},
-        "skipped": state["skipped"],
-        "mean": mean,
-        "std": std,
-    }
-    write_atomically(partial / "meta.json", json.dumps(meta))
+    splits = {s: {k: state["splits"][s][k] for k in ("names", "kinds", "rows")} for s in SPLITS}
+    meta = {"description": description, "splits": splits, "skipped": state["skipped"]}
+    write_atomically(partial / "meta.json", json.dumps(meta | {"mean": mean, "std": std}))
     (partial / "state.json").unlink()
     os.replace(partial, folder)
 
@@ -129,11 +114,9 @@ class _SplitWriter:
         self.files: dict[str, np.memmap] = {}
 
     def put(self, sample: Sample) -> None:
-        """Append a sample."""
         row = len(self.about["names"])
-        known = _arrays(sample) if self.pixels else {}
-        known["labels"] = np.asarray(sample.masks.any(axis=(0, 1)))
-        for key, array in known.items():
+        known = sample.arrays() if self.pixels else {}
+        for key, array in (known | {"labels": np.asarray(sample.masks.any(axis=(0, 1)))}).items():
             self._file(key, array)[row] = array
         self.about["names"].append(sample.name)
         self.about["kinds"].append(sample.kind)
@@ -145,22 +128,19 @@ class _SplitWriter:
 
     def _file(self, key: str, array: np.ndarray) -> np.memmap:
         if key not in self.files:
-            path, begun = self.folder / f"{self.split}_{key}.npy", len(self.about["names"]) > 0
-            shape = (self.length, *array.shape)
-            self.files[key] = (
-                np.load(path, mmap_mode="r+")
-                if begun
-                else np.lib.format.open_memmap(path, "w+", array.dtype, shape)
-            )
+            path, shape = self.folder / f"{self.split}_{key}.npy", (self.length, *array.shape)
+            if self.about["names"]:  # begun earlier
+                self.files[key] = np.load(path, mmap_mode="r+")
+            else:
+                self.files[key] = np.lib.format.open_memmap(path, "w+", array.dtype, shape)
         return self.files[key]
 
     def flush(self) -> None:
-        """Bring the files up to date, before the state says so."""
         for file in self.files.values():
             file.flush()
 
     def close(self) -> None:
-        """Flush, and let go of the files."""
+        """Flush, and let go of the files: a folder cannot be renamed everywhere while one is open."""
         self.flush()
         self.files.clear()
 

@@ -16,8 +16,6 @@ from sbp.data.streaming import SampleReader, StreamedArray
 from sbp.utils.files import file_lock
 
 FORMAT_VERSION = 3
-ARRAYS = {"images": "image", "masks": "masks", "clean_masks": "clean_masks"}
-"""Arrays of a split, and what each is called in a Sample."""
 
 log = logging.getLogger("sbp")
 
@@ -110,24 +108,17 @@ def _open(source: Source, folder: Path, digest: str, pixels: bool) -> DataSet:
 
     splits = {}
     for split, about in meta["splits"].items():
-        arrays: dict[str, Any] = {}
+        arrays: dict[str, Any] = {"clean_masks": None}
         if pixels:
-            there = [key for key in ARRAYS if (folder / f"{split}_{key}.npy").is_file()]
-            arrays = {key: load(split, key) for key in there}
+            for key in ("images", "masks", "clean_masks"):
+                if (folder / f"{split}_{key}.npy").is_file():
+                    arrays[key] = load(split, key)
         else:
             reader = SampleReader(source, split, about["rows"])
-            first = reader(0)
-            for key, part in ARRAYS.items():
-                if (example := getattr(first, part)) is not None:
-                    arrays[key] = StreamedArray(reader, part, example.shape)
-        splits[split] = Split(
-            arrays["images"],
-            arrays["masks"],
-            arrays.get("clean_masks"),
-            np.array(load(split, "labels")),
-            about["names"],
-            about["kinds"],
-        )
+            examples = reader(0).arrays()
+            arrays |= {key: StreamedArray(reader, key, part.shape) for key, part in examples.items()}
+        labels = np.array(load(split, "labels"))
+        splits[split] = Split(**arrays, labels=labels, names=about["names"], kinds=about["kinds"])
     for line in meta["skipped"]:
         log.warning("skipped: %s", line)
     mean, std = tuple(meta["mean"]), tuple(meta["std"])

@@ -1,9 +1,9 @@
 """Batches of an epoch's images, in the order of its plan."""
 
 import contextlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +120,6 @@ class TrainLoader:
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=_as_is,
-            pin_memory=False,
             generator=torch.Generator(),  # or it draws from the global one, and dropout would feel a restart
         )
 
@@ -166,12 +165,10 @@ def _plain(split: Split, indices: np.ndarray) -> Batch:
 
 
 def _read_ahead(split: Split, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
-    coming = None
+    coming = deque[Future[Batch]]()
     with ThreadPoolExecutor(1) as pool:  # one thread: what keeps the last samples is not for several
         for part in parts:
-            following = pool.submit(_plain, split, part)
-            if coming is not None:
-                yield coming.result()
-            coming = following
-        if coming is not None:
-            yield coming.result()
+            coming.append(pool.submit(_plain, split, part))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        yield from (batch.result() for batch in coming)

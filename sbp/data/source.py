@@ -26,6 +26,11 @@ class Sample:
     name: str
     kind: str = ""
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Those of image, masks and clean_masks that are known, by what they are called in a Split."""
+        known = {"images": self.image, "masks": self.masks, "clean_masks": self.clean_masks}
+        return {name: array for name, array in known.items() if array is not None}
+
 
 class Source(Protocol):
     """A data set before it is cached: images of one size, numbered from 0 within each split.

@@ -30,10 +30,8 @@ class SampleReader:
 
 
 class StreamedArray:
-    """The images or the masks of a split as an array (N, H, W, K) uint8, indexed along the first axis.
-
-    Raises UserError, naming the file, for one that has become unreadable.
-    """
+    """The images or the masks (`part`, as in Sample.arrays) of a split: an array (N, H, W, K) uint8, indexed
+    along the first axis. Raises UserError, naming the file, for one that has become unreadable."""
 
     def __init__(self, reader: SampleReader, part: str, shape: Sequence[int]):
         self.reader, self.part = reader, part
@@ -44,8 +42,8 @@ class StreamedArray:
 
     def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
         if isinstance(key, int | np.integer):
-            return getattr(self.reader(range(len(self))[int(key)]), self.part)
+            return self.reader(range(len(self))[int(key)]).arrays()[self.part]
         numbers = np.arange(len(self))[key]
         if not len(numbers):
             return np.empty((0, *self.shape[1:]), dtype=np.uint8)
-        return np.stack([getattr(self.reader(int(number)), self.part) for number in numbers])
+        return np.stack([self.reader(int(number)).arrays()[self.part] for number in numbers])

@@ -51,9 +51,7 @@ class LossHistogram:
         """
         groups = group_rows(labels)
         counts = {scheme: self._counts_of(np.asarray(scores[scheme]), groups) for scheme in self.schemes}
-        self.epochs.append(epoch)
-        for scheme in self.schemes:
-            self._counts[scheme].append(counts[scheme])
+        self.extend([epoch], {scheme: count[None] for scheme, count in counts.items()})
         return counts
 
     def extend(self, epochs: Sequence[int], counts: Mapping[str, np.ndarray]) -> None:
@@ -66,11 +64,9 @@ class LossHistogram:
         shape = (len(groups[0]), len(self.defects))
         if scores.shape != shape or len(groups) != 1 + len(self.defects):
             raise ValueError(f"scores {scores.shape}, {len(groups) - 1} labels: must be {shape} (N, D) both")
-        return np.stack([[self._count(scores[rows, d]) for rows in groups] for d in range(shape[1])])
-
-    def _count(self, scores: np.ndarray) -> np.ndarray:
-        scored = scores[~np.isnan(scores)].astype(np.float64)
-        return np.histogram(np.clip(scored, self.edges[0], self.edges[-1]), self.edges)[0]
+        clipped = np.clip(scores.astype(np.float64), self.edges[0], self.edges[-1])
+        scored = [[column[rows & ~np.isnan(column)] for rows in groups] for column in clipped.T]
+        return np.stack([[np.histogram(values, self.edges)[0] for values in channel] for channel in scored])
 
     def save(self, path: str | Path) -> None:
         """Write edges, epochs, names and counts as .npz without pickles, atomically; replaces `path`.

@@ -28,6 +28,7 @@ class Metric(NamedTuple):
     needs: str = ""
 
 
+TRUE_MASKS = "true masks, as generated data has"
 METRICS = (
     Metric(TRAIN_LOSS, "training loss, mean over the epoch's images"),
     Metric(LEARNING_RATE, "learning rate of the epoch's last step"),
@@ -57,15 +58,11 @@ METRICS = (
     ),
     Metric("<val|test>/pixel_ap[/<defect>]", "area under the precision-recall curve of the pixels"),
     Metric("<val|test>/loss[/<defect>]", "loss of that defect's map, in nats"),
-    Metric(
-        "<val|test>/clean_map[/<defect>]",
-        "as `map`, against the true masks",
-        "true masks, as generated data has",
-    ),
+    Metric("<val|test>/clean_map[/<defect>]", "as `map`, against the true masks", TRUE_MASKS),
     Metric(
         "val/oracle_map[/<defect>]",
         "what the true masks would score against the annotations: a ceiling; in the first epoch",
-        "true masks, as generated data has",
+        TRUE_MASKS,
     ),
     Metric(BEST_VAL_MAP, "the highest `val/map` of any epoch, that of best.pt; at the end"),
     Metric(

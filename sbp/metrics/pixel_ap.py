@@ -1,8 +1,11 @@
 """Pixel-level average precision, exact up to the width of a bin, in constant memory."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PixelAveragePrecision:
@@ -25,8 +28,7 @@ class PixelAveragePrecision:
         self.num_defects, self.bins, self.limit = num_defects, bins, limit
         self.counts = np.zeros((2, num_defects, bins), dtype=np.int64)
 
-    @torch.no_grad()
-    def update(self, logits: Tensor, target: Tensor) -> None:
+    def update(self, logits: "Tensor", target: "Tensor") -> None:
         """Add a batch of any size, on the CPU or a GPU.
 
         logits: (B, D, H, W), any float type; infinite ones fall into the end bins. target: (B, D, H, W),
@@ -38,14 +40,14 @@ class PixelAveragePrecision:
                 f"logits {tuple(logits.shape)} and target {tuple(target.shape)}: "
                 f"must both be (B, {self.num_defects}, H, W)"
             )
+        logits = logits.detach()
         if logits.numel() and logits.amin().isnan():  # amin passes NaN on, without a temporary array
             raise ValueError("logits: NaN cannot be ranked")
         scaled = (logits.float() + self.limit) * (self.bins / (2 * self.limit))
         index = scaled.clamp_(0, self.bins - 1).int()
-        first_bin = torch.arange(self.num_defects, dtype=torch.int32, device=index.device) * self.bins
-        index += first_bin.view(1, -1, 1, 1)
+        index += index.new_tensor(np.arange(self.num_defects) * self.bins).view(1, -1, 1, 1)
         index.add_(target.to(index.device).bool(), alpha=self.num_defects * self.bins)
-        counts = torch.bincount(index.flatten(), minlength=self.counts.size)
+        counts = index.flatten().bincount(minlength=self.counts.size)
         self.counts += counts.cpu().numpy().reshape(self.counts.shape)
 
     def compute(self) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,19 @@ class RegionAveragePrecision:
         self.confidences: list[list[np.ndarray]] = [[] for _ in range(num_defects)]
         self.matches: list[list[np.ndarray]] = [[] for _ in range(num_defects)]
 
-    def update(self, probabilities: np.ndarray | Tensor, target: np.ndarray | Tensor) -> None:
+    def update(self, probabilities: "np.ndarray | Tensor", target: "np.ndarray | Tensor") -> None:
         """Add a batch of any size: arrays, or tensors on any device.
 
         probabilities: (B, D, H, W) in [0, 1]. target: (B, D, H, W), any type; a pixel that is not 0
         belongs to a region. Raises ValueError on other shapes and on probabilities outside [0, 1] or
         NaN, and then nothing is added.
         """
-        probabilities, target = _float_array(probabilities), _mask_array(target)
+        if not isinstance(probabilities, np.ndarray):
+            probabilities = probabilities.detach().float().cpu().numpy()
+        if not isinstance(target, np.ndarray):
+            target = (target.detach() != 0).cpu().numpy()
+        probabilities = np.ascontiguousarray(probabilities, dtype=np.float32)
+        target = np.ascontiguousarray(target != 0, dtype=np.uint8)
         shape = probabilities.shape
         if len(shape) != 4 or shape[1] != self.num_defects or shape != target.shape:
             raise ValueError(
@@ -104,11 +111,8 @@ class RegionAveragePrecision:
         shape = (self.num_defects, len(self.iou_thresholds))
         ap, predictions = np.full(shape, np.nan), np.zeros(self.num_defects, dtype=np.int64)
         for d in range(self.num_defects):
-            if self.confidences[d]:
-                confidence = np.concatenate(self.confidences[d])
-                matched = np.concatenate(self.matches[d])
-            else:
-                confidence, matched = np.empty(0), np.empty((0, shape[1]), dtype=bool)
+            confidence = np.concatenate([np.empty(0), *self.confidences[d]])
+            matched = np.concatenate([np.empty((0, shape[1]), dtype=bool), *self.matches[d]])
             predictions[d] = len(confidence)
             if self.targets[d]:
                 ap[d] = [average_precision(confidence, m, int(self.targets[d])) for m in matched.T]
@@ -162,15 +166,3 @@ def mean_over_defects(values: np.ndarray) -> float:
     values = np.asarray(values, dtype=np.float64)
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _float_array(values: np.ndarray | Tensor) -> np.ndarray:
-    if isinstance(values, Tensor):
-        values = values.detach().to("cpu", torch.float32).numpy()
-    return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _mask_array(values: np.ndarray | Tensor) -> np.ndarray:
-    if isinstance(values, Tensor):
-        values = (values.detach() != 0).cpu().numpy()
-    return np.ascontiguousarray(np.asarray(values) != 0, dtype=np.uint8)

@@ -10,10 +10,10 @@ import pytest
 
 from sbp.data.source import SPLITS, Sample
 from sbp.data.synthetic import DEFECTS, InspectionSource
-from sbp.data.synthetic.annotation import coarsen
+from sbp.data.synthetic.defects import coarsen
 from sbp.data.synthetic.fields import blobs, depth_inside, shear, smooth_noise, stroke
 from sbp.data.synthetic.lookalikes import LOOKALIKES
-from sbp.data.synthetic.plan import KINDS, plan_split
+from sbp.data.synthetic.source import KINDS, plan_split
 from sbp.plots.contact_sheet import contact_sheet
 
 GOLDEN_HASH = "d7c525ecef6052d276cf61b4f88b1cdb2889d1396c137eca55ebfe0d1844ee6b"

@@ -1,7 +1,7 @@
 """Images that show the same and are annotated differently."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,8 +18,7 @@ Masks = Mapping[int, np.ndarray]
 """(h, w) bool by the number of the defect."""
 
 
-@dataclass(frozen=True)
-class AnnotationConflict:
+class AnnotationConflict(NamedTuple):
     """Images i and j show the same; `defect` (by number) is annotated at a place in i and not in j."""
 
     i: int
@@ -31,11 +30,10 @@ def conflicts_of_duplicates(
     pairs: Sequence[tuple[int, int]], facts: Sequence[ImageFacts]
 ) -> list[AnnotationConflict]:
     """Among images that are equal pixel by pixel (i, j), perhaps rotated or flipped."""
-    return [
-        conflict
-        for i, j in pairs
-        for conflict in _both_ways(i, j, _oriented_masks(facts[i]), _oriented_masks(facts[j]), None)
-    ]
+    found = []
+    for i, j in pairs:
+        found += _both_ways(i, j, _oriented_masks(facts[i]), _oriented_masks(facts[j]), None)
+    return found
 
 
 def conflicts_of_near_duplicates(
@@ -71,12 +69,6 @@ def _both_ways(
 def _lacks(mask: np.ndarray, other: np.ndarray | None, seen: np.ndarray | None) -> bool:
     """Whether a zone of `mask` that both images show has nothing of `other` near it. All (h, w) bool."""
     count, zones = cv2.connectedComponents(mask.astype(np.uint8))
-    near = (
-        cv2.dilate(other.astype(np.uint8), _KERNEL) > 0 if other is not None else np.zeros(mask.shape, bool)
-    )
-    for number in range(1, count):
-        zone = zones == number
-        shown = 1.0 if seen is None else float(seen[zone].mean())
-        if shown >= 0.5 and not near[zone].any():
-            return True
-    return False
+    near = cv2.dilate((np.zeros_like(mask) if other is None else other).astype(np.uint8), _KERNEL) > 0
+    places = (zones == number for number in range(1, count))
+    return any((seen is None or seen[zone].mean() >= 0.5) and not near[zone].any() for zone in places)

@@ -7,11 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from sbp.data.audit.conflicts import (
-    AnnotationConflict,
-    conflicts_of_duplicates,
-    conflicts_of_near_duplicates,
-)
+from sbp.data.audit.conflicts import AnnotationConflict, conflicts_of_duplicates, conflicts_of_near_duplicates
 from sbp.data.audit.near import NearPair
 from sbp.data.audit.reading import ImageFacts
 from sbp.data.disk.listing import Item
@@ -22,6 +18,12 @@ Pair = tuple[int, int]
 
 EXACT = "equal pixel by pixel (also rotated or flipped)"
 NEAR = "photographs of the same (moved, rotated, or otherwise exposed)"
+EQUAL_DIFFER = "{pairs} pairs of equal images are annotated differently: correct the mask of one of each"
+# Photographs of one part may differ rightly: a defect can be visible under one light only.
+NEAR_DIFFER = (
+    "{pairs} pairs of photographs of the same are annotated differently: an annotation may be missing in "
+    "{lacking} images, unless the defect cannot be seen under their light"
+)
 HINT = "; if the sheet shows parts that only look alike, raise --alike"
 ODD_SIZE = 4
 """Times the median size from which an image's size is odd."""
@@ -55,12 +57,10 @@ def find(
         *_leaks(items, splits, exact, EXACT),
         *_leaks(items, splits, [pair.numbers for pair in near_only], NEAR, HINT),
         *_missing_defects(splits, defects, facts),
-        *_conflicts_of_duplicates(items, defects, conflicts_of_duplicates(exact, facts)),
-        *_conflicts_of_near_duplicates(items, defects, conflicts_of_near_duplicates(near_only, facts)),
+        *_conflicts(items, defects, conflicts_of_duplicates(exact, facts), "error", EQUAL_DIFFER),
+        *_conflicts(items, defects, conflicts_of_near_duplicates(near_only, facts), "warning", NEAR_DIFFER),
         *_split_groups(items, splits),
-        *_unannotated(items, facts),
-        *_rotated(items, facts),
-        *_odd_sizes(items, facts),
+        *_doubtful_images(items, facts),
         *_repeated(items, splits, exact),
     ]
     return sorted(found, key=lambda finding: finding.severity != "error")
@@ -102,32 +102,14 @@ def _missing_defects(splits, defects: Sequence[str], facts) -> Iterator[Finding]
                 yield Finding(severity, f"{defect}: no image in {split} holds it, it cannot be {consequence}")
 
 
-def _conflicts_of_duplicates(items, defects, found: Sequence[AnnotationConflict]) -> Iterator[Finding]:
-    """Equal images with different annotations teach and measure opposites."""
-    if pairs := _pairs(found):
-        text = (
-            f"{len(pairs)} pairs of equal images are annotated differently: correct the mask of one of each"
-        )
-        yield Finding("error", text, _lacking(items, defects, found), (), pairs)
-
-
-def _conflicts_of_near_duplicates(items, defects, found: Sequence[AnnotationConflict]) -> Iterator[Finding]:
-    """Photographs of one part may differ rightly: a defect can be visible under one light only."""
-    if pairs := _pairs(found):
-        lacking = len({conflict.j for conflict in found})
-        text = (
-            f"{len(pairs)} pairs of photographs of the same are annotated differently: an annotation may be "
-            f"missing in {lacking} images, unless the defect cannot be seen under their light"
-        )
-        yield Finding("warning", text, _lacking(items, defects, found), (), pairs)
-
-
-def _pairs(found: Sequence[AnnotationConflict]) -> list[Pair]:
-    return list(dict.fromkeys((min(c.i, c.j), max(c.i, c.j)) for c in found))
-
-
-def _lacking(items, defects, found: Sequence[AnnotationConflict]) -> list[str]:
-    return [f"{defects[c.defect]} is annotated in {items[c.i].name}, not in {items[c.j].name}" for c in found]
+def _conflicts(
+    items, defects, found: Sequence[AnnotationConflict], severity: Severity, text: str
+) -> Iterator[Finding]:
+    if pairs := list(dict.fromkeys((min(c.i, c.j), max(c.i, c.j)) for c in found)):
+        about = text.format(pairs=len(pairs), lacking=len({c.j for c in found}))
+        names = [(defects[c.defect], items[c.i].name, items[c.j].name) for c in found]
+        details = [f"{defect} is annotated in {first}, not in {second}" for defect, first, second in names]
+        yield Finding(severity, about, details, (), pairs)
 
 
 def _split_groups(items, splits) -> Iterator[Finding]:
@@ -140,25 +122,19 @@ def _split_groups(items, splits) -> Iterator[Finding]:
         yield Finding("error", text, several)
 
 
-def _unannotated(items, facts) -> Iterator[Finding]:
+def _doubtful_images(items, facts) -> Iterator[Finding]:
     if empty := [k for k, fact in enumerate(facts) if fact.unannotated]:
         text = (
             f"{len(empty)} images are labelled as defective, with an empty annotation: they train as healthy"
         )
         details = [f"{items[k].name}: {', '.join(facts[k].unannotated)}" for k in empty]
         yield Finding("warning", text, details, empty)
-
-
-def _rotated(items, facts) -> Iterator[Finding]:
     if rotated := [k for k, fact in enumerate(facts) if fact.exif_rotated]:
         text = (
             f"{len(rotated)} images say (EXIF) that they are to be shown rotated; they are read as they are "
             "stored, which their masks must fit"
         )
         yield Finding("warning", text, [items[k].name for k in rotated], rotated)
-
-
-def _odd_sizes(items, facts) -> Iterator[Finding]:
     sides = {k: max(fact.height, fact.width) for k, fact in enumerate(facts) if not fact.error}
     median = float(np.median(list(sides.values()))) if sides else 0.0
     if odd := [k for k, side in sides.items() if not median / ODD_SIZE < side < median * ODD_SIZE]:

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,27 +17,28 @@ BLOCK = 14
 """Frequencies of the descriptor in each direction."""
 
 
-@dataclass(frozen=True)
-class Orientation:
-    """How an image is oriented to be compared: flipped left to right, then rotated by quarter turns."""
+class Orientation(NamedTuple):
+    """How an image is oriented to be compared: transposed, then flipped upside down, then turned by half."""
 
+    transposed: bool
     flipped: bool
-    turns: int
+    turned: bool
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """(H, W, ...) in that orientation."""
-        return np.rot90(image[:, ::-1] if self.flipped else image, self.turns)
+        image = image.swapaxes(0, 1) if self.transposed else image
+        image = image[::-1] if self.flipped else image
+        return image[::-1, ::-1] if self.turned else image
 
 
 def exact_hash(image: np.ndarray) -> tuple[str, Orientation]:
     """A digest that is the same for images that are equal pixel by pixel, also after quarter turns and flips,
     and the orientation in which such images are the same. image: (H, W, C) uint8."""
     found = []
-    for orientation in (Orientation(flipped, turns) for flipped in (False, True) for turns in range(4)):
-        turned = np.ascontiguousarray(orientation.apply(image))
-        digest = hashlib.sha1(str(turned.shape).encode() + turned.tobytes()).hexdigest()
-        found.append((digest, orientation))
-    return min(found, key=lambda pair: pair[0])
+    for orientation in map(Orientation._make, product((False, True), repeat=3)):
+        turned = orientation.apply(image)
+        found.append((hashlib.sha1(str(turned.shape).encode() + turned.tobytes()).hexdigest(), orientation))
+    return min(found)
 
 
 def texture(image: np.ndarray, factor: float, defects: np.ndarray | None = None) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Pairs of images that show the same: moved, turned, flipped, or under another exposure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
 
-from sbp.data.audit.fingerprints import BLOCK, spectrum
+from sbp.data.audit.fingerprints import BLOCK, Orientation, spectrum
 
 NEIGHBOURS = 8
 """Candidates per image and orientation that are compared closely."""
@@ -21,34 +22,20 @@ standard deviations above the correlation of random pairs (after Fisher's transf
 
 @dataclass(frozen=True)
 class View:
-    """How one texture lies on another: transposed, then flipped upside down, then turned by half; its pixel
-    (y + down, x + right) is then pixel (y, x) of the other."""
+    """How one texture lies on another: in that orientation, its pixel (y + down, x + right) is the other's
+    pixel (y, x)."""
 
-    transposed: bool = False
-    flipped: bool = False
-    turned: bool = False
-    down: int = 0
-    right: int = 0
-
-    def oriented(self, array: np.ndarray) -> np.ndarray:
-        """(h, w) in the other's orientation, not yet moved."""
-        array = array.T if self.transposed else array
-        array = array[::-1] if self.flipped else array
-        return array[::-1, ::-1] if self.turned else array
+    orientation: Orientation
+    down: int
+    right: int
 
     def onto(self, mask: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The mask, bool, in the other's frame of `shape`, and where that frame shows anything of it."""
-        move = np.array([[1, 0, -self.right], [0, 1, -self.down]], np.float32)
-        moved = [
-            cv2.warpAffine(
-                np.ascontiguousarray(self.oriented(m), np.uint8),
-                move,
-                (shape[1], shape[0]),
-                flags=cv2.INTER_NEAREST,
-            )
-            for m in (mask, np.ones_like(mask))
-        ]
-        return moved[0] > 0, moved[1] > 0
+        move, size = np.array([[1, 0, -self.right], [0, 1, -self.down]], np.float32), (shape[1], shape[0])
+        turned = (self.orientation.apply(m) for m in (mask, np.ones_like(mask)))
+        oriented = [np.ascontiguousarray(m, np.uint8) for m in turned]
+        mask, seen = (cv2.warpAffine(m, move, size, flags=cv2.INTER_NEAREST) > 0 for m in oriented)
+        return mask, seen
 
 
 @dataclass(frozen=True)
@@ -67,7 +54,7 @@ class NearPair:
 
 
 def near_pairs(
-    textures: Sequence[np.ndarray], seed: int = 0, threshold: float | None = None
+    textures: Sequence[np.ndarray], threshold: float | None = None
 ) -> tuple[list[NearPair], float]:
     """All pairs found, most alike first, and the correlation from which a pair counts.
 
@@ -79,7 +66,7 @@ def near_pairs(
     if len(textures) < 2:
         return [], threshold or SURE
     if threshold is None:
-        threshold = _threshold(textures, np.random.default_rng(seed))
+        threshold = _threshold(textures, np.random.default_rng(0))
     best: dict[tuple[int, int], NearPair] = {}
     for i, j, transposed, flipped in _candidates(np.stack([spectrum(t) for t in textures])):
         pair = _compared(textures, i, j, transposed, flipped)
@@ -89,13 +76,9 @@ def near_pairs(
     return sorted(best.values(), key=lambda pair: -pair.correlation), threshold
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Best normalised cross-correlation of the centre of `a` within `b`, textures (h, w); -1 to 1."""
-    return _best_match(a, b)[0]
-
-
 def _best_match(a: np.ndarray, b: np.ndarray) -> tuple[float, int, int]:
-    """The correlation, and by how much `b` has to be moved up and left to lie on `a`."""
+    """Best normalised cross-correlation of the centre of `a` within `b`, textures (h, w), -1 to 1, and by how
+    much `b` has to be moved up and left to lie on `a`."""
     height, width = (min(int(0.6 * m), n) for m, n in zip(a.shape, b.shape, strict=True))
     top, left = (a.shape[0] - height) // 2, (a.shape[1] - width) // 2
     part = np.ascontiguousarray(a[top : top + height, left : left + width])
@@ -108,7 +91,7 @@ def _best_match(a: np.ndarray, b: np.ndarray) -> tuple[float, int, int]:
 
 def _threshold(textures: Sequence[np.ndarray], rng: np.random.Generator, pairs: int = 600) -> float:
     draws = rng.integers(0, len(textures), (pairs, 2))
-    values = [correlation(textures[i], textures[j]) for i, j in draws if i != j]
+    values = [_best_match(textures[i], textures[j])[0] for i, j in draws if i != j]
     z = np.arctanh(np.clip(values, -0.999, 0.999)) if values else np.zeros(1)
     median = float(np.median(z))
     spread = 1.4826 * float(np.median(np.abs(z - median)))
@@ -120,19 +103,18 @@ def _candidates(spectra: np.ndarray) -> list[tuple[int, int, bool, bool]]:
     mean, spread = spectra.mean(axis=0), spectra.std(axis=0) + 1e-6
     fixed = _flat((spectra - mean) / spread)
     found: list[tuple[int, int, bool, bool]] = []
-    for transposed in (False, True):
-        for flipped in (False, True):
-            # the spectrum is the same after half a turn: a flip of either axis is the flip of the other
-            turned = spectra.swapaxes(1, 2) if transposed else spectra
-            turned = turned[:, ::-1] if flipped else turned
-            other = _flat((turned - mean) / spread)
-            for start in range(0, len(fixed), 1024):
-                alike = fixed[start : start + 1024] @ other.T
-                rows = np.arange(len(alike))
-                alike[rows, start + rows] = -np.inf
-                k = min(NEIGHBOURS, len(fixed) - 1)
-                nearest = np.argpartition(-alike, k - 1, axis=1)[:, :k]
-                found += [(start + int(r), int(j), transposed, flipped) for r in rows for j in nearest[r]]
+    for transposed, flipped in product((False, True), repeat=2):
+        # the spectrum is the same after half a turn: a flip of either axis is the flip of the other
+        turned = spectra.swapaxes(1, 2) if transposed else spectra
+        turned = turned[:, ::-1] if flipped else turned
+        other = _flat((turned - mean) / spread)
+        for start in range(0, len(fixed), 1024):
+            alike = fixed[start : start + 1024] @ other.T
+            rows = np.arange(len(alike))
+            alike[rows, start + rows] = -np.inf
+            k = min(NEIGHBOURS, len(fixed) - 1)
+            nearest = np.argpartition(-alike, k - 1, axis=1)[:, :k]
+            found += [(start + int(r), int(j), transposed, flipped) for r in rows for j in nearest[r]]
     return found
 
 
@@ -146,7 +128,7 @@ def _compared(textures: Sequence[np.ndarray], i: int, j: int, transposed: bool, 
     """The pair in the better of the two orientations that a spectrum cannot tell apart."""
     found = []
     for turned in (False, True):
-        view = View(transposed, flipped, turned)
-        value, down, right = _best_match(textures[i], view.oriented(textures[j]))
-        found.append(NearPair(i, j, value, replace(view, down=down, right=right)))
+        orientation = Orientation(transposed, flipped, turned)
+        value, down, right = _best_match(textures[i], orientation.apply(textures[j]))
+        found.append(NearPair(i, j, value, View(orientation, down, right)))
     return max(found, key=lambda pair: pair.correlation)

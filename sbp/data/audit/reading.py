@@ -37,8 +37,8 @@ def read_all(
     items: Sequence[Item],
     defects: Sequence[str],
     channels: int,
-    white_level: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    white_level: int | None,
+    progress: Callable[[int, int], None],
 ) -> list[ImageFacts]:
     """Facts of every image, in the order of `items`; memory grows by a small texture per image."""
     factor = _factor(items, channels, white_level)
@@ -46,8 +46,7 @@ def read_all(
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding releases the interpreter
         for fact in pool.map(lambda item: _facts(item, defects, channels, white_level, factor), items):
             facts.append(fact)
-            if progress:
-                progress(len(facts), len(items))
+            progress(len(facts), len(items))
     return facts
 
 

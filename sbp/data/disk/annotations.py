@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import cv2
@@ -38,7 +39,12 @@ class MaskFile:
                 "must have the same size"
             )
         if self.value is not None:
-            self._expect_known(pixels)
+            strange = set(np.unique(pixels).tolist()) - {0, *self.known}
+            if self.known and strange:
+                known = ", ".join(map(str, self.known))
+                raise UserError(
+                    f"{self.path}: has the value {min(strange)}; data.values knows {known}, and 0 for none"
+                )
             return pixels == self.value
         mask, highest = pixels > self.threshold, int(pixels.max())
         if self.healthy and mask.any():
@@ -54,14 +60,6 @@ class MaskFile:
         """Whether no pixel has the defect; reads the file."""
         pixels = read_mask(self.path)
         return not (pixels > self.threshold if self.value is None else pixels == self.value).any()
-
-    def _expect_known(self, pixels: np.ndarray) -> None:
-        strange = sorted(set(np.unique(pixels).tolist()) - {0, *self.known})
-        if self.known and strange:
-            raise UserError(
-                f"{self.path}: has the value {strange[0]}; data.values knows "
-                f"{', '.join(map(str, self.known))}, and 0 for none"
-            )
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,8 @@ class Polygons:
         covers most, so that none vanishes. Raises UserError for an outline of fewer than three points, and
         for an image of another size."""
         if self.size is not None and self.size != shape:
-            raise UserError(
-                f"{self.where}: was drawn on an image of {_size(self.size)} pixels, the file has "
-                f"{_size(shape)}"
-            )
+            drawn_on = f"was drawn on an image of {_size(self.size)} pixels"
+            raise UserError(f"{self.where}: {drawn_on}, the file has {_size(shape)}")
         drawn = np.zeros(shape, dtype=bool)
         for outline in self.outlines:
             if len(outline) < 6 or len(outline) % 2:
@@ -150,11 +146,8 @@ class CocoRuns:
         counts = self._runs()
         if min(counts, default=0) < 0:
             raise UserError(f"{self.where}: a run length is below 0")
-        if sum(counts) != shape[0] * shape[1]:
-            raise UserError(
-                f"{self.where}: run lengths add up to {sum(counts)} pixels, the image has "
-                f"{shape[0] * shape[1]}"
-            )
+        if (total := sum(counts)) != (size := shape[0] * shape[1]):
+            raise UserError(f"{self.where}: run lengths add up to {total} pixels, the image has {size}")
         return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(shape, order="F")
 
     def is_empty(self) -> bool:
@@ -197,10 +190,7 @@ Annotation = MaskFile | RunLengths | Polygons | CocoRuns
 
 def merged_mask(annotations: Sequence[Annotation], shape: Shape) -> np.ndarray:
     """(H, W) bool: the union of the annotations."""
-    mask = np.zeros(shape, dtype=bool)
-    for annotation in annotations:
-        mask |= annotation.mask(shape)
-    return mask
+    return reduce(np.logical_or, (a.mask(shape) for a in annotations), np.zeros(shape, dtype=bool))
 
 
 def _size(shape: Shape) -> str:

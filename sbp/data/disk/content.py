@@ -12,7 +12,6 @@ from pathlib import Path
 from sbp.errors import UserError
 from sbp.utils.files import write_atomically
 
-CHUNK = 1 << 20
 LOGGED_BYTES = 1e9
 """Bytes to read from which a log line says so."""
 UNREADABLE = "unreadable"
@@ -27,7 +26,10 @@ def file_digests(paths: Sequence[Path], cache: Path | None = None) -> list[str]:
     cache: a file in which they are kept, so that only files whose size or time of change is new are read.
     Raises UserError for a file that is not there.
     """
-    known = _load(cache)
+    known: dict[str, list] = {}  # absolute path to size, time of change, digest
+    if cache is not None:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            known = dict(json.loads(cache.read_text()))
     states = {os.path.abspath(path): _state(path) for path in paths}
     new = [path for path, state in states.items() if known.get(path, [])[:2] != state]
     if new:
@@ -38,23 +40,12 @@ def file_digests(paths: Sequence[Path], cache: Path | None = None) -> list[str]:
             for path, digest in zip(new, pool.map(_digest, new), strict=True):
                 known[path] = [*states[path], digest]
         if cache is not None:
-            _save({path: about for path, about in known.items() if about[2] != UNREADABLE}, cache)
+            kept = {path: about for path, about in known.items() if about[2] != UNREADABLE}
+            # parallel jobs may write at once: the last one's digests stay; without any, files are read again
+            with contextlib.suppress(OSError, UserError):
+                cache.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(cache, json.dumps(kept), durable=False, shared=True)
     return [known[os.path.abspath(path)][2] for path in paths]
-
-
-def _load(cache: Path | None) -> dict[str, list]:
-    """Absolute path to size, time of change, digest."""
-    if cache is not None:
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return dict(json.loads(cache.read_text()))
-    return {}
-
-
-def _save(known: dict[str, list], cache: Path) -> None:
-    """Parallel jobs may do so at once: the last one's digests stay."""
-    with contextlib.suppress(OSError, UserError):  # the files are read again, that is all
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(cache, json.dumps(known), durable=False, shared=True)
 
 
 def _state(path: Path) -> list[int]:
@@ -66,11 +57,8 @@ def _state(path: Path) -> list[int]:
 
 
 def _digest(path: str) -> str:
-    digest = hashlib.blake2b(digest_size=8)
     try:
         with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
     except OSError:
         return UNREADABLE
-    return digest.hexdigest()

@@ -24,7 +24,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 # Pillow refuses twice this number, by default less than some line-scan cameras deliver.
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
-_NOT_DECODED = (OSError, SyntaxError, ValueError, EOFError)
+_NOT_DECODED = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow raises for a file that it cannot decode."""
 T = TypeVar("T")
 DARK_SHARE = 8
@@ -45,10 +45,9 @@ def read_image(path: Path, channels: int, white_level: int | None = None) -> np.
     try:
         image = cv2.imdecode(data, flags | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
-        _expect_possible_size(path)
         image = None
     if image is None:
-        raise _damaged(path)
+        raise _refused(path)
     if image.dtype == np.uint16:
         image = _eight_bits(image, path, white_level)
     elif image.dtype != np.uint8:
@@ -71,24 +70,18 @@ def _from_header(path: Path, read: Callable[[Image.Image], T], otherwise: T) -> 
     try:
         with Image.open(path) as image:
             return read(image)
-    except (*_NOT_DECODED, Image.DecompressionBombError):
+    except _NOT_DECODED:
         return otherwise
 
 
-def _expect_possible_size(path: Path) -> None:
+def _refused(path: Path) -> UserError:
+    """Why a file cannot be decoded."""
     try:
         Image.open(path).close()
     except Image.DecompressionBombError:
-        raise _too_large(path) from None
+        return UserError(f"{path}: has more than {MOST_PIXELS} pixels; cut it into several images")
     except _NOT_DECODED:
         pass
-
-
-def _too_large(path: Path) -> UserError:
-    return UserError(f"{path}: has more than {MOST_PIXELS} pixels; cut it into several images")
-
-
-def _damaged(path: Path) -> UserError:
     return UserError(f"{path}: is damaged or no image, it cannot be decoded")
 
 
@@ -97,14 +90,12 @@ def _expect_whole_tiff(path: Path, data: np.ndarray) -> None:
     try:
         image = Image.open(io.BytesIO(data.tobytes()))
     except _NOT_DECODED:
-        return  # a kind that it does not know, 16 bits a colour for one
-    except Image.DecompressionBombError:
-        raise _too_large(path) from None
+        return  # a kind that it does not know, 16 bits a colour for one, or too large for OpenCV, too
     try:
         with image:
             image.load()
     except _NOT_DECODED:
-        raise _damaged(path) from None
+        raise _refused(path) from None
 
 
 def _eight_bits(image: np.ndarray, path: Path, white_level: int | None) -> np.ndarray:
@@ -129,12 +120,16 @@ def read_mask(path: Path) -> np.ndarray:
             if image.mode == "1":
                 return np.asarray(image).astype(np.uint8) * 255
             pixels = np.asarray(image)
-    except Image.DecompressionBombError:
-        raise _too_large(path) from None
     except _NOT_DECODED:
-        raise _damaged(path) from None
+        raise _refused(path) from None
+    if pixels.dtype == np.uint8 and pixels.ndim == 2:
+        return pixels
     if pixels.ndim == 2:
-        return pixels if pixels.dtype == np.uint8 else _sixteen_bits(pixels, path)
+        # NaN is not equal to itself
+        whole = pixels.dtype.kind in "iub" or bool((pixels == np.round(pixels)).all())
+        if not whole or pixels.min() < 0 or pixels.max() > 65535:
+            raise UserError(f"{path}: a mask has whole numbers from 0 to 65535; save it with 8 or 16 bits")
+        return pixels.astype(np.uint16)
     if pixels.shape[2] in (2, 4) and (pixels[:, :, -1] != pixels[0, 0, -1]).any():
         raise UserError(f"{path}: holds the mask in its transparency; save it as a grey image without")
     colours = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
@@ -144,14 +139,6 @@ def read_mask(path: Path) -> np.ndarray:
             "(each defect's colour becomes one value)"
         )
     return np.ascontiguousarray(colours[:, :, 0])
-
-
-def _sixteen_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
-    # NaN is not equal to itself
-    whole = pixels.dtype.kind in "iub" or bool((pixels == np.round(pixels)).all())
-    if not whole or pixels.min() < 0 or pixels.max() > 65535:
-        raise UserError(f"{path}: a mask has whole numbers from 0 to 65535; save it with 8 or 16 bits")
-    return pixels.astype(np.uint16)
 
 
 def _bytes(path: Path) -> np.ndarray:

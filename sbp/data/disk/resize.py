@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-FITS = ("resize", "pad", "tile")
-
 # Share of a pixel that a defect must cover for the pixel to be annotated after shrinking. Measured on the
 # Magnetic Tile set: at 0.5 a crack loses 23 % of its area at 128 pixels and falls into pieces, and 5 of 57
 # cracks vanish at 64 pixels; max-pooling keeps everything but makes cracks 1.9 times (128 pixels) to 2.4

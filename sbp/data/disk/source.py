@@ -15,9 +15,9 @@ from sbp.data.disk.annotations import Annotation, MaskFile, merged_mask
 from sbp.data.disk.content import file_digests
 from sbp.data.disk.decode import image_shape, read_image
 from sbp.data.disk.listing import Item, Listing
-from sbp.data.disk.resize import FITS, Resizer
+from sbp.data.disk.resize import Resizer
 from sbp.data.source import SPLITS, Sample
-from sbp.data.splits.assignment import assign
+from sbp.data.splits.grouped import assign
 from sbp.data.splits.split_file import SplitFile
 from sbp.errors import UserError
 
@@ -51,6 +51,7 @@ class Splitting:
     file: Path | None = None
 
 
+@dataclass(eq=False)
 class ListedSource:
     """A data set on disk as a Source.
 
@@ -61,58 +62,41 @@ class ListedSource:
     file_digests.
     """
 
-    def __init__(
-        self,
-        name: str,
-        listing: Listing,
-        reading: Reading,
-        splitting: Splitting,
-        digest_cache: Path | None = None,
-    ):
-        self.name, self.listing, self.reading, self.splitting = name, listing, reading, splitting
-        self.digest_cache = digest_cache
-        self.defects = listing.defects
-        self.skip_bad = reading.skip_bad
-        self._check()
-        file = SplitFile(splitting.file)
-        held = [self._defects_of(item, file) for item in listing.items]
-        self.labels = np.array([[defect in found for defect in self.defects] for found in held])
-        # each image is a group of its own if splits are drawn by image
-        items = [
-            item if splitting.by == "group" else replace(item, group=item.name) for item in listing.items
-        ]
-        self.splits_of = assign(items, self.labels, splitting.fractions, splitting.seed, file.splits())
-        self.members = {
-            split: [item for item, s in zip(listing.items, self.splits_of, strict=True) if s == split]
-            for split in SPLITS
-        }
-        self._check_splits()
-        file.update(items, self.labels, self.splits_of, self.defects)  # not before it is known to be of use
+    name: str
+    listing: Listing
+    reading: Reading
+    splitting: Splitting
+    digest_cache: Path | None = None
 
-    def _check(self) -> None:
-        for defect, times in Counter(self.defects).items():
-            if times > 1:
-                raise UserError(f"data.defects={defect}: must be there once")
-        if self.reading.fit not in FITS:
-            raise UserError(f"data.fit={self.reading.fit}: must be one of {', '.join(FITS)}")
-        for name, times in Counter(item.name for item in self.listing.items).items():
+    def __post_init__(self) -> None:
+        self.defects, self.skip_bad = self.listing.defects, self.reading.skip_bad
+        items, splitting = list(self.listing.items), self.splitting
+        for name, times in Counter(item.name for item in items).items():
             if times > 1:
                 raise UserError(f"{name}: there are {times} images of that name")
-        val, test = (self.splitting.fractions[split] for split in ("val", "test"))
-        if min(self.splitting.fractions.values()) <= 0:
-            raise UserError(
-                f"data.val_fraction={val} data.test_fraction={test}: each must be above 0, both "
-                "together below 1"
-            )
+        if min(splitting.fractions.values()) <= 0:
+            val, test = splitting.fractions["val"], splitting.fractions["test"]
+            keys = f"data.val_fraction={val} data.test_fraction={test}"
+            raise UserError(f"{keys}: each must be above 0, both together below 1")
+        file = SplitFile(splitting.file)
+        held = [self._defects_of(item, file) for item in items]
+        self.labels = np.array([[defect in found for defect in self.defects] for found in held])
+        if splitting.by == "image":  # each is a group of its own
+            items = [replace(item, group=item.name) for item in items]
+        self.splits_of = assign(items, self.labels, splitting.fractions, splitting.seed, file.splits())
+        self.members: dict[str, list[Item]] = {split: [] for split in SPLITS}
+        for item, split in zip(self.listing.items, self.splits_of, strict=True):
+            self.members[split].append(item)
+        self._check_splits()
+        file.update(items, self.labels, self.splits_of, self.defects)  # not before it is known to be of use
 
     def _defects_of(self, item: Item, file: SplitFile) -> set[str]:
         """The defects that the image holds, by its labels, the split file, or its annotations."""
         if item.labels is not None:
             return set(item.labels)
-        held = file.defects_of(item)
-        if held is None:
-            held = {defect for defect, found in item.annotations.items() if not self._all_empty(found)}
-        return held
+        if (held := file.defects_of(item)) is not None:
+            return held
+        return {defect for defect, found in item.annotations.items() if not self._all_empty(found)}
 
     def _all_empty(self, annotations: Sequence[Annotation]) -> bool:
         try:
@@ -126,10 +110,8 @@ class ListedSource:
         for split, items in self.members.items():
             if not items:
                 groups = len({item.group for item in self.listing.items})
-                raise UserError(
-                    f"data.root={self.listing.root}: {groups} groups of images are too few, or the split "
-                    f"file is wrong: split {split} is empty"
-                )
+                reason = f"{groups} groups of images are too few, or the split file is wrong"
+                raise UserError(f"data.root={self.listing.root}: {reason}: split {split} is empty")
         train = np.array(self.splits_of) == "train"
         for d, defect in enumerate(self.defects):
             if not self.labels[train, d].any():
@@ -162,7 +144,6 @@ class ListedSource:
         return Resizer(height, width, self.reading.fit)
 
     def lengths(self) -> dict[str, int]:
-        """Number of images of each split."""
         return {split: len(items) for split, items in self.members.items()}
 
     def sample(self, split: str, index: int) -> Sample:

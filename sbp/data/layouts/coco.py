@@ -11,9 +11,8 @@ from typing import Any
 
 from sbp.data.disk.annotations import Annotation, CocoRuns, Polygons
 from sbp.data.disk.listing import Item
-from sbp.data.layouts.base import LAYOUTS, Layout
-from sbp.data.layouts.files import inside
-from sbp.data.layouts.keys import check_group, group_of
+from sbp.data.layouts.base import LAYOUTS, Layout, check_group, group_of
+from sbp.data.layouts.files import expect_chosen, inside
 from sbp.errors import UserError
 
 
@@ -41,7 +40,6 @@ class Coco(Layout):
         check_group(self.group)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The images of all files, in their order."""
         files = {"train": self.annotations, "val": self.val_annotations, "test": self.test_annotations}
         official = self.val_annotations is not None or self.test_annotations is not None
         items: list[Item] = []
@@ -102,11 +100,7 @@ def _categories(entries, defects, ignore, file: str) -> dict[Any, str]:
             there = ", ".join(categories.values())
             raise UserError(f"data.defects={defect}: {file} has the categories {there}")
     for name in categories.values():
-        if name not in (*defects, *ignore):
-            raise UserError(
-                f"{file}: category {name} is not in data.defects={[*defects]}; add it, or leave its "
-                f"images out with data.ignore=[{name}]"
-            )
+        expect_chosen(name, defects, ignore, f"{file}: category {name}")
     return categories
 
 

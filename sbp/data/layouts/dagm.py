@@ -21,14 +21,9 @@ class Dagm(Layout):
     )
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The images of the defects' textures."""
         expect_defects(defects, [f"class{k}" for k in range(1, 11)])
-        return [
-            item
-            for defect in defects
-            for split in ("Train", "Test")
-            for item in self._of(root, defect, split)
-        ]
+        places = [(defect, split) for defect in defects for split in ("Train", "Test")]
+        return [item for place in places for item in self._of(root, *place)]
 
     def _of(self, root: Path, defect: str, split: str) -> list[Item]:
         """The images of one texture and split."""

@@ -55,9 +55,8 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
         if path.stem in found:
-            raise UserError(
-                f"{path}: has the same stem as {found[path.stem].name}; each image needs a stem of its own"
-            )
+            other = found[path.stem].name
+            raise UserError(f"{path}: has the same stem as {other}; each image needs a stem of its own")
         found[path.stem] = path
     return found
 
@@ -90,6 +89,13 @@ def expect_defects(defects: Sequence[str], there: Sequence[str]) -> None:
     for defect in defects:
         if defect not in there:
             raise UserError(f"data.defects={defect}: must be any of {', '.join(there)}")
+
+
+def expect_chosen(defect: str, defects: Sequence[str], ignore: Sequence[str], where: str) -> None:
+    """Raise UserError for an annotated defect that is neither to be learnt nor to be ignored."""
+    if defect not in (*defects, *ignore):
+        way_out = f"add it, or leave its images out with data.ignore=[{defect}]"
+        raise UserError(f"{where} is not in data.defects={[*defects]}; {way_out}")
 
 
 def expected_mask(mask: Path, image: Path) -> Path:

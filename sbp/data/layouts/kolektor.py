@@ -18,7 +18,6 @@ class KolektorSdd(Layout):
     )
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The parts of all commutators."""
         expect_defects(defects, ["defect"])
         return [
             _item(f"{folder}/{image.stem}", image, f"{image.stem}_label.bmp", folder)
@@ -35,7 +34,6 @@ class KolektorSdd2(Layout):
     folders = ("train", "test")
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The images of both splits."""
         expect_defects(defects, ["defect"])
         return [
             _item(f"{split}/{stem}", image, f"{stem}_GT.png", f"{split}/{stem}", split)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from sbp.data.disk.annotations import MaskFile
 from sbp.data.disk.listing import Item
-from sbp.data.layouts.base import LAYOUTS, Layout
+from sbp.data.layouts.base import LAYOUTS, THRESHOLD, Layout, check_threshold
 from sbp.data.layouts.files import by_stem, expect_defects, expect_some, images_in
-from sbp.data.layouts.keys import THRESHOLD, check_threshold
 from sbp.errors import UserError
 
 DEFECTS = ("blowhole", "crack", "break", "fray", "uneven")
@@ -36,9 +35,7 @@ _STEM = re.compile(r"exp(\d+)_num_(\d+)")
 
 
 def tile_groups(
-    stems: Sequence[str],
-    gap: int = INTERLEAVED_GAP,
-    retakes: Sequence[Sequence[tuple[int, int]]] = RETAKES,
+    stems: Sequence[str], gap: int = INTERLEAVED_GAP, retakes: Sequence[Sequence[tuple[int, int]]] = RETAKES
 ) -> list[int]:
     """Number the physical tile of each image, from the stems `exp{k}_num_{id}` of the whole set.
 
@@ -74,7 +71,9 @@ def tile_groups(
         groups[i], last = group, number
         seen.add(exposure)
     for ranges in retakes:
-        groups = _joined(groups, [any(a <= number <= b for a, b in ranges) for _, number in numbers])
+        shown = [any(a <= number <= b for a, b in ranges) for _, number in numbers]
+        joined = {group for group, there in zip(groups, shown, strict=True) if there}
+        groups = [min(joined) if group in joined else group for group in groups]
     rank = {group: k for k, group in enumerate(sorted(set(groups)))}
     return [rank[group] for group in groups]
 
@@ -84,12 +83,6 @@ def _numbers(stem: str) -> tuple[int, int]:
     if match is None:
         raise UserError(f"{stem}.jpg: the name of an image must have the form exp1_num_123.jpg")
     return int(match[1]), int(match[2])
-
-
-def _joined(groups: list[int], together: list[bool]) -> list[int]:
-    """The groups of these images made one."""
-    members = {group for group, joined in zip(groups, together, strict=True) if joined}
-    return [min(members) if group in members else group for group in groups]
 
 
 @LAYOUTS.register("magnetic_tile")
@@ -116,7 +109,6 @@ class MagneticTile(Layout):
         check_threshold(self.threshold)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The images of the chosen defects and healthy ones, each with its mask."""
         expect_defects(defects, DEFECTS)
         pairs = [(kind, *pair) for kind in FOLDERS for pair in self._pairs(root / FOLDERS[kind] / "Imgs")]
         # Groups come from all images, so that leaving defects out does not change what counts as one tile.

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from sbp.data.disk.annotations import MaskFile
 from sbp.data.disk.listing import Item
-from sbp.data.layouts.base import LAYOUTS, Layout
-from sbp.data.layouts.files import by_stem, expect_some, images_in, subfolders
-from sbp.data.layouts.keys import THRESHOLD, check_group, check_threshold, group_of
+from sbp.data.layouts.base import LAYOUTS, THRESHOLD, Layout, check_group, check_threshold, group_of
+from sbp.data.layouts.files import by_stem, expect_chosen, expect_some, images_in, subfolders
 from sbp.errors import UserError
 
 Annotations = dict[str, dict[str, tuple[MaskFile, ...]]]
@@ -42,7 +41,6 @@ class Masks(Layout):
         check_group(self.group)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The images, by name, with what their masks annotate."""
         images = by_stem(images_in(root / self.images))
         expect_some(list(images), root / self.images, self.expected)
         left_out: set[str] = set()
@@ -64,11 +62,7 @@ class Masks(Layout):
                 holds = ", ".join(there) or "no folder"
                 raise UserError(f"data.defects={name}: {folder} has no folder of that name, it holds {holds}")
         for name in there:
-            if name not in (*defects, *ignore):
-                raise UserError(
-                    f"{folder / name}: is not in data.defects={[*defects]}; add it, or leave its images out "
-                    f"with data.ignore=[{name}]"
-                )
+            expect_chosen(name, defects, ignore, f"{folder / name}:")
         held: Annotations = {}
         for defect in defects:
             for stem, path in _masks_in(folder / defect, images).items():

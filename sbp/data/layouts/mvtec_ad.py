@@ -24,7 +24,6 @@ class MvtecAd(Layout):
     folders = ("{category}/train/good", "{category}/test")
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """Healthy images of both published splits, then those of the defects."""
         folder = root / self.category
         expect_defects(defects, [name for name in subfolders(folder / "test") if name != "good"])
         healthy = [place for place in ("train/good", "test/good") if (folder / place).is_dir()]

@@ -22,7 +22,6 @@ class Severstal(Layout):
     folders = ("train_images",)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The images; several rows of one are merged, and one without a row is healthy."""
         runs: dict[str, dict[str, tuple[RunLengths, ...]]] = {}
         for where, row in rows_of(inside(root, "train.csv", "data.root")):
             name, defect = _image_and_class(row, where)

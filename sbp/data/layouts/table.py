@@ -8,9 +8,8 @@ from typing import Any
 
 from sbp.data.disk.annotations import MaskFile
 from sbp.data.disk.listing import Item
-from sbp.data.layouts.base import LAYOUTS, Layout
-from sbp.data.layouts.files import columns_of, inside, rows_of
-from sbp.data.layouts.keys import THRESHOLD, check_threshold
+from sbp.data.layouts.base import LAYOUTS, THRESHOLD, Layout, check_threshold
+from sbp.data.layouts.files import columns_of, expect_chosen, inside, rows_of
 from sbp.data.source import SPLITS
 from sbp.errors import UserError
 
@@ -37,7 +36,6 @@ class Table(Layout):
         check_threshold(self.threshold)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The images, in the order of their first rows. Messages name the row."""
         file = inside(root, self.table, "data.table")
         self._check_columns(file)
         merged: dict[str, dict[str, Any]] = {}
@@ -54,18 +52,12 @@ class Table(Layout):
         if len({entry["split"] is None for entry in merged.values()}) > 1:
             name = next(name for name, entry in merged.items() if entry["split"] is None)
             raise UserError(f"{self.table}: {name} has no split while others have one")
-        return [
-            Item(
-                name,
-                inside(root, name, entry["where"]),
-                entry["held"],
-                entry["group"] or name,
-                entry["split"],
-                tuple(entry["held"]),
-            )
-            for name, entry in merged.items()
-            if set(entry["held"]) <= set(defects)
-        ]
+        items = []
+        for name, entry in merged.items():
+            if set(held := entry["held"]) <= set(defects):
+                image, group = inside(root, name, entry["where"]), entry["group"] or name
+                items.append(Item(name, image, held, group, entry["split"], tuple(held)))
+        return items
 
     def _check_columns(self, file: Path) -> None:
         """Raise UserError if a column is missing, or has another spelling: its content would not count."""
@@ -75,19 +67,15 @@ class Table(Layout):
                 raise UserError(f"{file.name}: column {column} must be written {column.lower()}")
         for column in COLUMNS[:3]:
             if columns and column not in columns:
+                there = ", ".join(columns)[:100]
                 raise UserError(
-                    f"{file.name}: has no column {column}, but {', '.join(columns)[:100]}; {self.expected}, "
-                    "separated by commas"
+                    f"{file.name}: has no column {column}, but {there}; {self.expected}, separated by commas"
                 )
 
     def _defect(self, row: dict[str, str], defects: Sequence[str], where: str) -> str:
         if "mask" not in row or "defect" not in row:
             raise UserError(f"{where}: mask and defect must both be given, or neither for a healthy image")
-        if row["defect"] not in (*defects, *self.ignore):
-            raise UserError(
-                f"{where}: defect {row['defect']} is not in data.defects={[*defects]}; add it, or leave its "
-                f"images out with data.ignore=[{row['defect']}]"
-            )
+        expect_chosen(row["defect"], defects, self.ignore, f"{where}: defect {row['defect']}")
         return row["defect"]
 
 

@@ -28,7 +28,6 @@ class Visa(Layout):
     folders = ("split_csv",)
 
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
-        """The object's rows of the table."""
         expect_defects(defects, ["anomaly"])
         items, objects = [], set()
         for where, row in rows_of(inside(root, f"split_csv/{TABLE}", "data.root")):
@@ -39,9 +38,8 @@ class Visa(Layout):
             if row["object"] == self.category:
                 items.append(_item(root, row, defects[0], where))
         if not items:
-            raise UserError(
-                f"data.category={self.category}: {TABLE} has {', '.join(sorted(objects)) or 'nothing'}"
-            )
+            there = ", ".join(sorted(objects)) or "nothing"
+            raise UserError(f"data.category={self.category}: {TABLE} has {there}")
         return items
 
 

@@ -1,13 +1,68 @@
-"""Splits that keep what belongs together in one place and every defect in each of them."""
+"""Which image is in which split: official splits stay, all others are drawn by group.
+
+So what belongs together is in one place, and every defect in each of them.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sbp.data.disk.listing import Item
+from sbp.data.source import SPLITS
+from sbp.errors import UserError
+
 # Greedy placement is quick and nearly always balanced; ties are broken at random, so that another
 # attempt may do better. The first attempt that is this close to the asked shares is taken.
 ATTEMPTS = 32
 GOOD_ENOUGH = 0.01
+
+
+def assign(
+    items: Sequence[Item],
+    labels: np.ndarray,
+    fractions: Mapping[str, float],
+    seed: int,
+    known: Mapping[str, str],
+) -> list[str]:
+    """The split of each item, (N,).
+
+    labels: (N, D) bool. Official splits stay; where a set has no val split of its own, it is drawn from its
+    train split. Everything else is drawn by group, stratified by defect. known: name -> split of an earlier
+    assignment, which is kept: of what is new, images of a known group join it, and the other groups are
+    drawn so that all together come near the shares. Raises UserError if `known` has a group in more than one
+    split.
+    """
+    splits = [item.split or "" for item in items]
+    if not any(splits):
+        return _drawn(items, labels, fractions, seed, known)
+    for item in items:
+        if item.split not in SPLITS:
+            raise UserError(f"{item.name}: has split {item.split}: must be one of {', '.join(SPLITS)}")
+    if "val" in splits:
+        return splits
+    train = [k for k, split in enumerate(splits) if split == "train"]
+    val = fractions["val"] / (fractions["train"] + fractions["val"])
+    shares = {"train": 1 - val, "val": val}
+    kept = {name: split for name, split in known.items() if split in shares}
+    drawn = _drawn([items[k] for k in train], labels[train], shares, seed, kept)
+    for k, split in zip(train, drawn, strict=True):
+        splits[k] = split
+    return splits
+
+
+def _drawn(items, labels, fractions, seed: int, known: Mapping[str, str]) -> list[str]:
+    by_group: dict[str, str] = {}
+    for item in items:
+        if item.name in known and by_group.setdefault(item.group, known[item.name]) != known[item.name]:
+            about = f"the split file has it in more than one split, see {item.name}"
+            raise UserError(f"group {item.group}: {about}")
+    splits = [by_group.get(item.group, "") for item in items]
+    new = [k for k, split in enumerate(splits) if not split]
+    placed = {name: labels[np.array(splits, dtype=str) == name] for name in fractions}
+    drawn = split_by_group([items[k].group for k in new], labels[new], fractions, seed, placed)
+    for k, split in zip(new, drawn, strict=True):
+        splits[k] = split
+    return splits
 
 
 def split_by_group(
@@ -34,7 +89,10 @@ def split_by_group(
     Raises ValueError for arguments that do not fit together.
     """
     labels = np.asarray(labels, dtype=bool)
-    _check(groups, labels, fractions)
+    if labels.ndim != 2 or len(labels) != len(groups):
+        raise ValueError(f"labels must be ({len(groups)}, D), one row per group entry, not {labels.shape}")
+    if not fractions or min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1) > 1e-6:
+        raise ValueError(f"fractions must be at least 0 and sum to 1, not {dict(fractions)}")
     names = list(fractions)
     if not len(labels):
         return []
@@ -44,16 +102,14 @@ def split_by_group(
     for k, name in enumerate(names):
         if placed is not None and len(placed.get(name, ())):
             before[k] = _classes(np.asarray(placed[name], dtype=bool)).sum(axis=0)
-    placement = _best_placement(counts, before, shares, np.random.default_rng(seed))
+    rng, attempts = np.random.default_rng(seed), []
+    for _ in range(ATTEMPTS):
+        placement = _placement(counts, before, shares, rng)
+        attempts.append((_fault(counts, before, shares, placement), placement))
+        if attempts[-1][0] <= (0, GOOD_ENOUGH):
+            break
+    _, placement = min(attempts, key=lambda attempt: attempt[0])
     return [names[placement[number]] for number in numbers]
-
-
-def _check(groups: Sequence[str | int], labels: np.ndarray, fractions: Mapping[str, float]) -> None:
-    if labels.ndim != 2 or len(labels) != len(groups):
-        raise ValueError(f"labels must be ({len(groups)}, D), one row per group entry, not {labels.shape}")
-    shares = list(fractions.values())
-    if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"fractions must be at least 0 and sum to 1, not {dict(fractions)}")
 
 
 def _group_counts(groups: Sequence[str | int], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,21 +128,6 @@ def _group_counts(groups: Sequence[str | int], labels: np.ndarray) -> tuple[np.n
 def _classes(labels: np.ndarray) -> np.ndarray:
     """(N, D + 2) bool: the defects, no defect, any image."""
     return np.column_stack([labels, ~labels.any(axis=1), np.ones(len(labels), dtype=bool)])
-
-
-def _best_placement(
-    counts: np.ndarray, before: np.ndarray, shares: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    best, best_fault = None, (0, 0.0)
-    for _ in range(ATTEMPTS):
-        placement = _placement(counts, before, shares, rng)
-        fault = _fault(counts, before, shares, placement)
-        if best is None or fault < best_fault:
-            best, best_fault = placement, fault
-        if best_fault <= (0, GOOD_ENOUGH):
-            break
-    assert best is not None
-    return best
 
 
 def _placement(
@@ -121,10 +162,8 @@ def _fault(
 ) -> tuple[int, float]:
     """How many classes are missing in how many splits, and the largest deviation from the asked shares."""
     placed = before + np.stack([counts[placement == split].sum(axis=0) for split in range(len(shares))])
-    totals = placed.sum(axis=0)
-    used = shares > 0
+    totals, used = placed.sum(axis=0), shares > 0
     spreadable = (counts > 0).sum(axis=0) >= used.sum()
     missing = (placed[used][:, spreadable] == 0).sum()
-    reached = placed / np.maximum(totals, 1)
-    present = totals > 0
-    return int(missing), float(np.abs(reached - shares[:, None])[:, present].max())
+    off = np.abs(placed / np.maximum(totals, 1) - shares[:, None])
+    return int(missing), float(off[:, totals > 0].max())

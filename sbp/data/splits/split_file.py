@@ -69,29 +69,34 @@ class SplitFile:
         (N, D) bool. Raises UserError if it cannot be written."""
         if self.path is None:
             return
+        held = [[defect for defect, there in zip(defects, row, strict=True) if there] for row in labels]
         rows = [self.rows.get(item.name) for item in items]
-        new = rows.count(None)
-        if not new and all(
-            row is not None and _defects_in(row) == set(_named(held, defects))
-            for row, held in zip(rows, labels, strict=True)
-        ):
+        pairs = zip(rows, held, strict=True)
+        if all(row is not None and _defects_in(row) == set(names) for row, names in pairs):
             if self.annotations_read:  # they are as the file says, also by its time
                 with contextlib.suppress(OSError):
                     os.utime(self.path)
             return
-        names = {item.name for item in items}
-        missing = [row for name, row in self.rows.items() if name not in names]
+        new = rows.count(None)
         about = f"{new} new images" if self.rows and new else f"{len(items)} images"
         log.info("split of %s written to %s", about, self.path)
-        write_split_file(self.path, items, labels, splits, defects, missing)
+        # images that are not there now keep their split, should they come back
+        missing = self.rows.keys() - {item.name for item in items}
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for item, split, names in zip(items, splits, held, strict=True):
+            writer.writerow([item.name, item.group, split, SEPARATOR.join(names)])
+        writer.writerows(list(map(row.get, COLUMNS)) for name, row in self.rows.items() if name in missing)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, text.getvalue(), shared=True)  # several jobs may start at once
+        except OSError as error:
+            raise UserError(f"data.split_file={self.path}: cannot be written ({error.strerror})") from None
 
 
 def _defects_in(row: Mapping[str, str]) -> set[str]:
     return set((row["defects"] or "").split(SEPARATOR)) - {""}
-
-
-def _named(held: Sequence[bool], defects: Sequence[str]) -> list[str]:
-    return [defect for defect, there in zip(defects, held, strict=True) if there]
 
 
 def read_split_file(path: Path) -> dict[str, dict[str, str]]:
@@ -99,47 +104,17 @@ def read_split_file(path: Path) -> dict[str, dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = reader.fieldnames or []
+            rows, columns = list(reader), tuple(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"data.split_file={path}: cannot be read ({error})") from None
-    if tuple(columns) != COLUMNS:
+    if columns != COLUMNS:
         raise UserError(f"data.split_file={path}: must have the columns {', '.join(COLUMNS)}")
     found: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, 2):
         place = f"data.split_file={path}, line {number}"
         if row["split"] not in SPLITS:
             raise UserError(f"{place}: split={row['split']}: must be one of {', '.join(SPLITS)}")
-        if row["name"] in found and found[row["name"]]["split"] != row["split"]:
-            before = found[row["name"]]["split"]
+        if (before := found.get(row["name"], row)["split"]) != row["split"]:
             raise UserError(f"{place}: {row['name']} is in {row['split']}, above it was in {before}")
         found[row["name"]] = row
     return found
-
-
-def write_split_file(
-    path: Path,
-    items: Sequence[Item],
-    labels: np.ndarray,
-    splits: Sequence[str],
-    defects: Sequence[str],
-    missing: Sequence[Mapping[str, str]] = (),
-) -> None:
-    """Write it atomically: several jobs may start at once. missing: rows of images that are not there now;
-    they keep their split, should they come back. Raises UserError if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = _as_text(items, labels, splits, defects, missing)
-        write_atomically(path, content, shared=True)
-    except OSError as error:
-        raise UserError(f"data.split_file={path}: cannot be written ({error.strerror})") from None
-
-
-def _as_text(items, labels, splits, defects, missing) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for item, row, split in zip(items, labels, splits, strict=True):
-        writer.writerow([item.name, item.group, split, SEPARATOR.join(_named(row, defects))])
-    writer.writerows([row[column] for column in COLUMNS] for row in missing)
-    return text.getvalue()

@@ -1,7 +1,11 @@
-"""What is wrong with a panel. Each draws on a picture (S, S) float64 and says where, in whole pixels."""
+"""What is wrong with a panel. Each draws on a picture (S, S) float64 and says where, in whole pixels.
+
+And what an annotator makes of that: too large, and beside it.
+"""
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from sbp.data.synthetic.fields import arc, blobs, depth_inside, stroke, unit_of
@@ -43,31 +47,24 @@ def broken(picture: np.ndarray, rng: np.random.Generator) -> Drawn:
     """A chipped zone with a jagged edge and facets that catch the light differently, and cracks out of it."""
     size, unit = len(picture), unit_of(picture)
     centre, radius = rng.uniform(0.2, 0.8, 2) * size, rng.uniform(4.0, 10.0) * unit
-    radii = radius * _stretched(24, rng) * np.exp(rng.normal(0, 0.15, 24))
+    angles = np.arange(24) * (2 * np.pi / 24)
+    stretch = np.exp(rng.uniform(0, 0.4) * np.cos(2 * (angles - rng.uniform(0, np.pi))))  # like an ellipse's
+    radii = radius * stretch * np.exp(rng.normal(0, 0.15, 24))
     inside = depth_inside(size, centre, radii) + 0.18 * radius * blobs(size, 12, rng)
     zone = (inside + 0.5).clip(0, 1)
     depth = contrast_between(14, 60, rng)
     sunk = -depth if rng.random() < 0.75 else 0.5 * depth  # fresh metal is bright
     facets = _facets(size, centre, radius, rng) * 0.7 * depth
     grit = rng.normal(0, 0.25 * depth, (size, size))
-    rim = (
-        np.exp(-((inside / (0.8 * unit)) ** 2))
-        * _lit_side(size, centre, radius)
-        * rng.uniform(0.3, 1.0)
-        * depth
-    )
+    x, y = np.arange(size) - centre[0], np.arange(size)[:, None] - centre[1]
+    lit = ((x + y) / (1.4 * radius)).clip(-1, 1)  # the side that faces the light, lower right of a hollow
+    rim = np.exp(-((inside / (0.8 * unit)) ** 2)) * lit * rng.uniform(0.3, 1.0) * depth
     picture = picture + zone * (sunk + facets + grit) + rim
     mask = zone
     for crack, width in _cracks(centre, radius, unit, rng):
         picture = picture - (0.8 * depth + 12) * stroke(size, crack, width)
         mask = np.maximum(mask, stroke(size, crack, np.maximum(width, 0.9)))
     return picture, (mask >= COVERED).astype(np.uint8)
-
-
-def _stretched(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Relative radii (count,) of an ellipse-like outline of any direction, around 1."""
-    angles = np.arange(count) * (2 * np.pi / count)
-    return np.exp(rng.uniform(0, 0.4) * np.cos(2 * (angles - rng.uniform(0, np.pi))))
 
 
 def _facets(size: int, centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
@@ -82,12 +79,6 @@ def _facets(size: int, centre: np.ndarray, radius: float, rng: np.random.Generat
         shade[closer] = value
         nearest = np.minimum(nearest, distance)
     return shade
-
-
-def _lit_side(size: int, centre: np.ndarray, radius: float) -> np.ndarray:
-    """From 1 on the side that faces the light (lower right of a hollow) to -1 on the other. (S, S)"""
-    x, y = np.arange(size) - centre[0], np.arange(size)[:, None] - centre[1]
-    return ((x + y) / (1.4 * radius)).clip(-1, 1)
 
 
 def _cracks(
@@ -112,6 +103,24 @@ def _jagged(start: np.ndarray, angle: float, step: float, count: int, rng: np.ra
     turns = angle + np.where(np.arange(count) % 2, 1, -1) * rng.uniform(0, 0.7, count)
     steps = step * np.stack([np.cos(turns), np.sin(turns)], axis=1)
     return np.concatenate([start[None], start + np.cumsum(steps, axis=0)])
+
+
+def coarsen(mask: np.ndarray, coarseness: float, rng: np.random.Generator) -> np.ndarray:
+    """A clean mask (S, S) uint8 as annotated: dilated by a disc and moved.
+
+    The disc's radius is drawn from 0.3 to 1 times `coarseness` pixels, the offset along each axis from -2/3
+    to 2/3 of it, in whole pixels. It is not moved where it would then miss more than half of the defect.
+    """
+    radius = rng.uniform(0.3, 1.0) * coarseness
+    right, down = (round(offset) for offset in (rng.uniform(-1, 1, 2) * coarseness / 1.5).tolist())
+    reach = int(radius)
+    x = np.arange(-reach, reach + 1)
+    disc = (x * x + x[:, None] ** 2 <= radius * radius).astype(np.uint8)
+    thick = cv2.dilate(mask, disc)  # exact: a maximum of integers
+    (height, width), margin = mask.shape, max(abs(right), abs(down))
+    place = slice(margin - down, margin - down + height), slice(margin - right, margin - right + width)
+    moved = np.pad(thick, margin)[place]
+    return moved if 2 * (moved & mask).sum() >= mask.sum() else thick
 
 
 DRAW: dict[str, Callable[[np.ndarray, np.random.Generator], Drawn]] = {"scratch": scratch, "broken": broken}

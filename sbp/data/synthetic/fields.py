@@ -16,12 +16,9 @@ def blur(field: np.ndarray, width: int, axis: int) -> np.ndarray:
     """Running mean over `width` elements along `axis`, which becomes `width - 1` shorter."""
     if width == 1:
         return field
-    sums = np.cumsum(field, axis=axis)
-    first, rest = [slice(None)] * 2, [slice(None)] * 2
-    first[axis], rest[axis] = slice(width - 1, width), slice(width, None)
-    lag = [slice(None)] * 2
-    lag[axis] = slice(None, -width)
-    return np.concatenate([sums[tuple(first)], sums[tuple(rest)] - sums[tuple(lag)]], axis=axis) / width
+    sums = np.cumsum(np.moveaxis(field, axis, 0), axis=0)
+    means = np.concatenate([sums[width - 1 : width], sums[width:] - sums[:-width]]) / width
+    return np.moveaxis(means, 0, axis)
 
 
 def smooth_noise(size: int, length_x: float, length_y: float, rng: np.random.Generator) -> np.ndarray:
