@@ -46,11 +46,7 @@ NO_PARAMS = (
 
 @contextlib.contextmanager
 def tracked_run(
-    config: Config,
-    choices: Mapping[str, str],
-    data: DataSet,
-    tags: Mapping[str, Any],
-    resumed: bool = False,
+    config: Config, choices: Mapping[str, str], data: DataSet, tags: Mapping[str, Any], resumed: bool = False
 ) -> Iterator[Tracker]:
     """A tracked run that always closes: FINISHED, FAILED after an exception, KILLED when interrupted.
 
