@@ -13,12 +13,11 @@ from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
 from sbp.engine.budget import Ledger
-from sbp.engine.callbacks import Callback
+from sbp.engine.callbacks import Callback, ScoreMonitor
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.gradients import GradientProbe
 from sbp.engine.losses import SegmentationLoss
-from sbp.engine.monitoring import ScoreMonitor
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
 from sbp.errors import UserError

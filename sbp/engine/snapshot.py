@@ -30,12 +30,10 @@ def snapshot(trainer: "Trainer") -> dict[str, Any]:
 
 
 def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
-    """Make the trainer what `snapshot` saw. Raises ValueError or RuntimeError if that was of another
-    model."""
+    """Make the trainer what `snapshot` saw. Raises ValueError or RuntimeError if its model was another."""
     trainer.model.load_state_dict(state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
-    book = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state["book"].items()}
-    trainer.sampler.book.load_state_dict(book)
+    trainer.sampler.book.load_state_dict(state["book"])  # numpy takes the tensors as they are
     trainer.ledger.trained, trainer.ledger.scored = state["ledger"]["trained"], state["ledger"]["scored"]
     trainer.work_s, trainer.epoch = state["work_s"], state["epoch"]
     trainer.current = None if state["current"] is None else EpochInProgress.from_state(state["current"])

@@ -13,11 +13,10 @@ from sbp.data.loader import Batch, TrainLoader
 from sbp.engine.budget import Budget, Ledger, Schedule
 from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import Compute
-from sbp.engine.epoch import EpochInProgress, composition
+from sbp.engine.epoch import EpochInProgress, Stopwatch, composition
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.losses import SegmentationLoss
 from sbp.engine.scoring import Scorer, aggregate_all
-from sbp.engine.stopwatch import Stopwatch
 from sbp.errors import TrainingDiverged
 from sbp.metrics import names
 from sbp.selection import SelectiveSampler

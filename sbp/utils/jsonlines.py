@@ -87,8 +87,7 @@ class JsonLines:
             os.truncate(self.path, self.committed)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
-        """The entries between two positions; by default all that are committed. Raises UserError at a damaged
-        line."""
+        """The entries between two positions, by default all committed. Raises UserError at a damaged line."""
         stop = self.committed if stop is None else stop
         for entry in self._whole_lines(start):
             if entry.end > stop:

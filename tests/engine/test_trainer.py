@@ -211,9 +211,7 @@ def test_budget_ends_at_whichever_limit_comes_first():
     assert budget.progress(epochs=1, compute=1.0, time_s=80.0) == 0.8
     assert budget.progress(epochs=1, compute=3.6, time_s=80.0) == pytest.approx(0.9)
     assert budget.progress(epochs=20, compute=0, time_s=0) == 1.0
-    with pytest.raises(
-        ValueError, match=r"one of budget\.epochs, .* must be given"
-    ):
+    with pytest.raises(ValueError, match=r"one of budget\.epochs, .* must be given"):
         Budget()
 
 

@@ -350,7 +350,7 @@ from pathlib import Path
 from sbp.tracking.store import artifact_location, open_store
 from sbp.tracking.sender import Delivery
 from sbp.tracking.outbox import Outbox
-from sbp.tracking.outbox_tracker import OutboxTracker
+from sbp.tracking.outbox import OutboxTracker
 output, number = sys.argv[1], int(sys.argv[2])
 folder = Path(output, f"run{number}")
 folder.mkdir()
