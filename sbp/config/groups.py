@@ -72,8 +72,7 @@ class DiskData(DataConfig):
     side of a tile, and tile_overlap the share of it that neighbours have in common when a whole image is
     scored or evaluated; split_by: group, or image, which leaks where images are related; split_file: where
     the split is kept, None: in the output folder; on_bad: stop at a file that cannot be trusted, or skip its
-    image and say so; cache: decode once to disk, stream from the files, or auto, which streams where the
-    disk has no room."""
+    image and say so; cache: decode once to disk, stream from the files, or auto: stream if it does not fit."""
 
     root: str | None = None
     fit: str = "resize"
@@ -170,8 +169,7 @@ class AugmentationConfig:
 class TrainerConfig:
     """Where and how to compute. threads: of torch, null for its own choice; workers: loader processes,
     null: see TrainLoader; save_every_s: seconds after which the state is saved within an epoch, too;
-    save_share: of the time that saving may take, which for very short epochs means not after each of them; 1:
-    always."""
+    save_share: of the time that saving may take: not after each epoch if they are very short; 1: always."""
 
     device: str = "cpu"
     precision: str = "fp32"
@@ -242,9 +240,8 @@ class ScoringConfig:
 
 @dataclass
 class EvaluationConfig:
-    """Validation every `every` epochs, or `count` times spread evenly over the budget, at the ends of
-    epochs; always after the last one. See sbp.metrics for what is measured. test: measure the test split
-    at the end of the run."""
+    """every, count: see ValidationSchedule in sbp.engine.evaluation; the rest: see Evaluator there. test:
+    measure the test split at the end of the run."""
 
     every: int = 1
     count: int | None = None

@@ -1,7 +1,6 @@
 """Checks the command line before Hydra starts: every job of a sweep is composed and validated first.
 
-Hydra reports a mistake when it reaches the job, over several lines. Here it is one line, before anything
-is read or created.
+Hydra reports a mistake over several lines, when it reaches the job; here it is one, before anything is read.
 """
 
 import difflib
@@ -72,7 +71,8 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides(overrides)
         params, sweep = _experiment_sweep(parsed)
-        parsed = _merged(parser.parse_overrides(params), parsed)
+        # the command line wins, as in Hydra's sweeper
+        parsed = list({o.get_key_element(): o for o in [*parser.parse_overrides(params), *parsed]}.values())
         complete = all(not o.is_sweep_override() or o.is_discrete_sweep() for o in parsed)
         is_sweep = sweep or len(overrides) < len(arguments)
         for override in parsed:
@@ -135,14 +135,8 @@ def _experiment_sweep(parsed: list[Override]) -> tuple[list[str], bool]:
     return [f"{key}={value}" for key, value in params.items()], sweep
 
 
-def _merged(first: list[Override], second: list[Override]) -> list[Override]:
-    """Overrides by key, the second list winning, as Hydra's sweeper does it."""
-    return list({o.get_key_element(): o for o in [*first, *second]}.values())
-
-
 def _jobs(parsed: list[Override]) -> tuple[list[list[str]], bool]:
-    """The override lists of a sweep's jobs, and whether they are all; sweeps that only their sweeper can
-    expand are left out."""
+    """The overrides of a sweep's jobs, without those that only its sweeper can expand; whether these are all."""
     axes: list[list[str]] = []
     for override in parsed:
         key = override.get_key_element()

@@ -42,8 +42,7 @@ class Callback:
 
     def on_epoch_end(self, trainer: "Trainer", record: EpochRecord) -> None:
         """The epoch is over, and the trainer stands before the next one: its state may be saved once all
-        callbacks before this one were called. Metrics that are added to the record reach those after it.
-        Signals wait."""
+        callbacks before this one were called. Metrics added to record reach those after it. Signals wait."""
 
     def on_fit_end(self, trainer: "Trainer", record: EpochRecord) -> None:
         """The budget is spent. record: the last epoch, without metrics; what is added counts as the run's."""

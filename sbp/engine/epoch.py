@@ -13,8 +13,7 @@ from sbp.metrics import names
 
 
 class Stopwatch:
-    """Adds up seconds per section. synchronize: called before each clock is read (accelerator queues).
-    seconds: those so far."""
+    """Adds up seconds per section. synchronize: empties an accelerator's queue. seconds: those so far."""
 
     SECTIONS = ("scoring", "monitoring", "data", "training", "validation")
 

@@ -33,8 +33,7 @@ class Trainer:
 
     The sampler says what to score and what to train on. Each part of an epoch is done once, also across a
     restart, and notes what it did in `current` while signals wait. Callbacks go along, in their order.
-    whole: what applies `model` to whole images where it is trained on tiles of them (Tiled); scorer has the
-    same.
+    whole: what applies `model` to whole images where it is trained on tiles (Tiled); scorer has the same.
     """
 
     model: nn.Module
@@ -85,11 +84,8 @@ class Trainer:
             self.progress.close()
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train epoch by epoch. Raises TrainingDiverged at a loss that is not finite.
-
-        What callbacks do at an epoch's end and the step to the next one are one, as far as signals are
-        concerned.
-        """
+        """Train epoch by epoch. Raises TrainingDiverged at a loss that is not finite. For signals, what
+        callbacks do at an epoch's end and the step to the next one are one."""
         while not self._finished(self.epoch):
             record = self._run_epoch()
             with defer_signals():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +17,16 @@ History = tuple[np.ndarray, np.ndarray]
 
 
 class Histories(Mapping[str, History]):
-    """A run's metrics by key, each read from the store when it is first asked for: a run has hundreds, a
-    report needs a dozen."""
+    """A run's metrics by key, each read when it is first asked for: of hundreds, a report needs a dozen."""
 
     def __init__(self, client: "MlflowClient", run_id: str, keys: list[str]):
-        self._client, self._run_id, self._keys = client, run_id, dict.fromkeys(keys)
-        self._read: dict[str, History] = {}
+        self._keys = dict.fromkeys(keys)
+        self._read = cache(partial(_history, client, run_id))
 
     def __getitem__(self, key: str) -> History:
         if key not in self._keys:
             raise KeyError(key)
-        if key not in self._read:
-            points = self._client.get_metric_history(self._run_id, key)
-            ordered = sorted((m.step, m.timestamp, m.value) for m in points)
-            self._read[key] = np.array([p[0] for p in ordered]), np.array([p[2] for p in ordered])
-        return self._read[key]
+        return self._read(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
@@ -41,6 +36,11 @@ class Histories(Mapping[str, History]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
+
+
+def _history(client: "MlflowClient", run_id: str, key: str) -> History:
+    points = sorted((m.step, m.timestamp, m.value) for m in client.get_metric_history(run_id, key))
+    return np.array([p[0] for p in points]), np.array([p[2] for p in points])
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,7 @@ def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") 
 
 
 def open_parent(client: "MlflowClient", experiment: str, name: str, key: str, tags: Mapping[str, Any]) -> str:
-    """Id of the sweep's parent run: that of an earlier, interrupted or extended sweep with the same key, or
-    a new one. experiment: its id."""
+    """Id of the sweep's parent run, that of an earlier sweep with the same key if any. experiment: its id."""
     found = client.search_runs([experiment], f"tags.`sweep.key` = '{key}'", max_results=1)
     if found:
         client.update_run(found[0].info.run_id, status="RUNNING")
