@@ -72,7 +72,7 @@ class DiskData(DataConfig):
     side of a tile, and tile_overlap the share of it that neighbours have in common when a whole image is
     scored or evaluated; split_by: group, or image, which leaks where images are related; split_file: where
     the split is kept, None: in the output folder; on_bad: stop at a file that cannot be trusted, or skip its
-    image and say so; cache: decode once to disk, stream from the files, or auto: stream if it does not fit."""
+    image and say so; cache: decode once to disk, stream from the files, or auto: as the disk has room."""
 
     root: str | None = None
     fit: str = "resize"

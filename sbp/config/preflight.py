@@ -136,7 +136,7 @@ def _experiment_sweep(parsed: list[Override]) -> tuple[list[str], bool]:
 
 
 def _jobs(parsed: list[Override]) -> tuple[list[list[str]], bool]:
-    """The overrides of a sweep's jobs, without those that only its sweeper can expand; whether these are all."""
+    """The overrides of a sweep's jobs, but for axes that only its sweeper can expand; whether that is all."""
     axes: list[list[str]] = []
     for override in parsed:
         key = override.get_key_element()

@@ -132,7 +132,7 @@ def _default(value: Any, cls: type, name: str) -> Any:
 
 
 def make(group: str, config: Any) -> Any:
-    """The object that an option's config describes. Raises UserError where the constructor refuses a value."""
+    """The object that an option's config describes. Raises UserError if the constructor refuses a value."""
     cls = registered(group, config.name)
     arguments = {name: getattr(config, name) for name in inspect.signature(cls).parameters}
     with in_group(group):

@@ -11,8 +11,7 @@ from sbp.build.data import open_cached
 from sbp.config import Config
 from sbp.data.dataset import DataSet
 from sbp.data.loader import loader_errors_in_one_line
-from sbp.engine.snapshot import restore
-from sbp.engine.trainer import Trainer
+from sbp.engine.trainer import Trainer, restore
 from sbp.errors import UserError
 from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.metric_log import EPOCHS
