@@ -72,10 +72,11 @@ class MlflowRun:
         def metric(key: str, value: float) -> Metric:
             return Metric(key, value, content["time"], content["step"])
 
-        entity = {"params": Param, "tags": RunTag, "metrics": metric}[kind]
+        entity: Any = {"params": Param, "tags": RunTag, "metrics": metric}[kind]
         entities, size = [entity(key, value) for key, value in content["values"].items()], AT_ONCE[kind]
         for start in range(0, len(entities), size):
-            self.client.log_batch(self._id, **{kind: entities[start : start + size]})
+            batch: dict[str, Any] = {kind: entities[start : start + size]}
+            self.client.log_batch(self._id, **batch)
 
     def _data(self, content: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
