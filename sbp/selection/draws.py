@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from sbp.plugins.checks import require
-
 CHUNK = 1 << 20
 
 
@@ -25,7 +23,8 @@ def percentiles(scores: np.ndarray) -> np.ndarray:
 
 def keep_probability(percentile: np.ndarray, beta: float) -> np.ndarray:
     """percentile ** beta (Jiang et al., arXiv:1910.00762, section 3). beta 0 keeps everything."""
-    require(beta >= 0, "beta", beta, "at least 0")
+    if not beta >= 0:
+        raise ValueError(f"beta={beta}, must be at least 0")
     return np.power(percentile, np.float32(beta))
 
 
@@ -53,7 +52,8 @@ def draw_by_score(scores: np.ndarray, beta: float, rng: np.random.Generator) -> 
     every score: u < q ** beta says that the score's rank exceeds n * u ** (1 / beta), which a look into
     the sorted scores decides. Twice as fast for 10 million images, in half the memory.
     """
-    require(beta >= 0, "beta", beta, "at least 0")
+    if not beta >= 0:
+        raise ValueError(f"beta={beta}, must be at least 0")
     if len(scores) == 0:
         raise ValueError("nothing to draw from: the list of candidates is empty")
     scores = np.asarray(scores, dtype=np.float32)
@@ -98,5 +98,6 @@ def expected_kept_fraction(beta: float, n: int) -> float:
 
 def beta_for_kept_fraction(fraction: float) -> float:
     """The beta whose expected kept fraction 1 / (1 + beta) is `fraction`, which lies in (0, 1]."""
-    require(0 < fraction <= 1, "kept fraction", fraction, "above 0 and at most 1")
+    if not 0 < fraction <= 1:
+        raise ValueError(f"kept fraction {fraction}, must lie in (0, 1]")
     return 1.0 / fraction - 1.0
