@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+from sbp.config.groups import TrackingConfig
 from sbp.config.paths import output_root
 from sbp.config.preflight import check_overrides
-from sbp.config.run import TrackingConfig
 from sbp.errors import UserError
 from sbp.report.sections import Section, chosen_sections
 from sbp.sweep.progress import sweep_progress

@@ -18,10 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from sbp.config import Config, validated
+from sbp.config.command_line import quoted, without_plus
 from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
-from sbp.config.quoting import quoted
-from sbp.config.renamed import without_plus
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep

@@ -12,13 +12,12 @@ from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
-from sbp.engine.budget import Budget, Ledger, Schedule
-from sbp.engine.callbacks import Callback
+from sbp.engine.budget import Ledger
+from sbp.engine.callbacks import Callback, ScoreMonitor
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.gradients import GradientProbe
 from sbp.engine.losses import SegmentationLoss
-from sbp.engine.monitoring import ScoreMonitor
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
@@ -130,10 +129,10 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         sampler=build_sampler(config, data, scorer.schemes),
         scorer=scorer,
         evaluator=build_evaluator(config, data.defects, compute, shape),
-        budget=Budget(config.budget.epochs, config.budget.compute, config.budget.time_s),
+        budget=config.budget,
         ledger=Ledger(len(data.train), cost),
         compute=compute,
-        schedule=Schedule(config.scheduler.name, config.scheduler.warmup, config.scheduler.final),
+        schedule=config.scheduler,
         validation=ValidationSchedule(config.evaluation.every, config.evaluation.count),
         precision=trainer.precision,
         clip_norm=config.optimizer.clip_norm,

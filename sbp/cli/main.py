@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sbp.errors import UserError
@@ -24,33 +25,37 @@ sbp ui [--port 5000]                        the MLflow UI on the local store
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("sbp", usage=USAGE)
     commands = parser.add_subparsers(dest="command", required=True)
-    options = commands.add_parser("options", help="what can be chosen, with keys and defaults")
+
+    def command(run: Callable[[argparse.Namespace], None], about: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__.removeprefix("_"), help=about)
+        added.set_defaults(run=run)
+        return added
+
+    options = command(_options, "what can be chosen, with keys and defaults")
     options.add_argument("group", nargs="?", default=None, help="default: all, in short")
-    predict = commands.add_parser("predict", help="masks and overlays for a folder of images")
+    predict = command(_predict, "masks and overlays for a folder of images")
     predict.add_argument("checkpoint", type=Path)
     predict.add_argument("folder", type=Path)
     predict.add_argument("--out", type=Path, default=None, help="default: predictions/ beside the checkpoint")
     predict.add_argument("--threshold", type=float, default=0.5)
-    predict.add_argument("--device", default="cpu")
-    evaluate = commands.add_parser("evaluate", help="metrics of a split")
+    evaluate = command(_evaluate, "metrics of a split")
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument("--split", default="test")
-    evaluate.add_argument("--device", default="cpu")
-    report = commands.add_parser("report", help="the claims beside what was measured, as a page")
+    for user in (predict, evaluate):
+        user.add_argument("--device", default="cpu")
+    report = command(_report, "the claims beside what was measured, as a page")
     report.add_argument("sections", nargs="*", help="default: all")
     report.add_argument("--scale", default=None, help="default: that of the newest run")
     report.add_argument("--out", type=Path, default=None, help="default: report/SCALE in the output folder")
-    report.add_argument(
-        "--uri", default=os.environ.get("MLFLOW_TRACKING_URI"), help="default: the local store"
-    )
-    report.add_argument(
-        "--experiment", default="sbp", help="MLflow's name, as in tracking.experiment; default: sbp"
-    )
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    report.add_argument("--uri", default=uri, help="default: the local store")
+    about = "MLflow's name, as in tracking.experiment; default: sbp"
+    report.add_argument("--experiment", default="sbp", help=about)
     report.add_argument("--record", action="store_true", help="also write experiments/*/results.csv")
-    sync = commands.add_parser("sync", help="send to MLflow what runs could not send")
+    sync = command(_sync, "send to MLflow what runs could not send")
     sync.add_argument("folder", nargs="?", default=None, help="default: the output folder")
-    sync.add_argument("--uri", default=os.environ.get("MLFLOW_TRACKING_URI"), help="of the server, if any")
-    ui = commands.add_parser("ui", help="the MLflow UI on the local store")
+    sync.add_argument("--uri", default=uri, help="of the server, if any")
+    ui = command(_ui, "the MLflow UI on the local store")
     ui.add_argument("--port", type=int, default=5000)
     return parser
 
@@ -66,20 +71,16 @@ def main() -> None:
         return
     try:
         if command == "data":
-            sys.exit(_data(sys.argv[2:]))
+            from sbp.cli.data import main as data
+            from sbp.config.paths import register_resolvers
+
+            register_resolvers()
+            sys.exit(data(sys.argv[2:]))
         arguments = _parser().parse_args()
-        COMMANDS[arguments.command](arguments)
+        arguments.run(arguments)
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def _data(arguments: list[str]) -> int:
-    from sbp.cli.data import main as data_main
-    from sbp.config.paths import register_resolvers
-
-    register_resolvers()
-    return data_main(arguments)
 
 
 def _options(arguments: argparse.Namespace) -> None:
@@ -128,11 +129,10 @@ def _sync(arguments: argparse.Namespace) -> None:
     from sbp.config.paths import output_root
     from sbp.tracking.sync import sync
 
-    sent = False
+    line = ""
     for line in sync(output_root(), arguments.folder, arguments.uri):
         print(line)
-        sent = True
-    if not sent:
+    if not line:
         print("everything is in MLflow")
 
 
@@ -150,16 +150,6 @@ def _ui(arguments: argparse.Namespace) -> None:
         os.execv(sys.executable, command)
     else:  # a shell would take execv for the end of the command
         sys.exit(subprocess.call(command))
-
-
-COMMANDS = {
-    "options": _options,
-    "predict": _predict,
-    "evaluate": _evaluate,
-    "report": _report,
-    "sync": _sync,
-    "ui": _ui,
-}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ types; `validated` then turns the result into objects, which checks the ranges a
 """
 
 from sbp.config.compose import flattened, register_schemas, validated
-from sbp.config.data import DataConfig, DiskData
+from sbp.config.groups import DataConfig, DiskData
 from sbp.config.root import Config
 from sbp.config.schemas import make
 

@@ -20,8 +20,7 @@ def clone_root() -> Path | None:
 
 def conf_dir() -> str:
     """Absolute path of conf/: the clone's, else the copy inside the wheel."""
-    root = clone_root()
-    return str(root / "conf" if root else PACKAGE / "conf")
+    return str((clone_root() or PACKAGE) / "conf")
 
 
 def conf_dirs() -> list[Path]:
@@ -31,8 +30,7 @@ def conf_dirs() -> list[Path]:
 
 def experiments_dir() -> str:
     """Absolute path of the experiments' questions and claims: the clone's, else the copy in the wheel."""
-    root = clone_root()
-    return str(root / "experiments" if root else PACKAGE / "experiments")
+    return str((clone_root() or PACKAGE) / "experiments")
 
 
 def sections_dirs() -> list[Path]:

@@ -1,14 +1,14 @@
 """Checks the command line before Hydra starts: every job of a sweep is composed and validated first.
 
-Hydra reports a mistake when it reaches the job, over several lines. Here it is one line, before anything
-is read or created.
+Hydra reports a mistake over several lines, when it reaches the job; here it is one, before anything is read.
 """
 
 import difflib
 import itertools
+import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +21,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sbp.config import Config, register_schemas, validated
+from sbp.config.command_line import (
+    OVERLAYS,
+    QUOTES,
+    expect_present_names,
+    expect_readable,
+    quoted,
+    without_plus,
+)
 from sbp.config.paths import conf_dir, output_root
-from sbp.config.quoting import QUOTES, expect_readable, quoted
-from sbp.config.renamed import OVERLAYS, expect_present_names, without_plus
 from sbp.errors import UserError
 
 MAX_JOBS = 500
 """A larger sweep has each value checked by itself instead of each combination."""
-
-
 FOLDERS = ("output_root", "hydra.run.dir", "hydra.sweep.dir")
 
 
@@ -67,7 +71,8 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides(overrides)
         params, sweep = _experiment_sweep(parsed)
-        parsed = _merged(parser.parse_overrides(params), parsed)
+        # the command line wins, as in Hydra's sweeper
+        parsed = list({o.get_key_element(): o for o in [*parser.parse_overrides(params), *parsed]}.values())
         complete = all(not o.is_sweep_override() or o.is_discrete_sweep() for o in parsed)
         is_sweep = sweep or len(overrides) < len(arguments)
         for override in parsed:
@@ -83,8 +88,7 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
 
 
 def _expect_writable(parsed: list[Override]) -> None:
-    """Raise UserError if a folder that a run writes to cannot be made: Hydra makes it before the job is
-    reached."""
+    """Raise UserError if a folder that a run writes to cannot be made: Hydra would, before the job."""
     chosen = {o.get_key_element().lstrip("+"): o.value() for o in parsed if not o.is_sweep_override()}
     places = {f"{key}={chosen[key]}": chosen[key] for key in FOLDERS if key in chosen}
     if "output_root" not in chosen:
@@ -131,14 +135,8 @@ def _experiment_sweep(parsed: list[Override]) -> tuple[list[str], bool]:
     return [f"{key}={value}" for key, value in params.items()], sweep
 
 
-def _merged(first: list[Override], second: list[Override]) -> list[Override]:
-    """Overrides by key, the second list winning, as Hydra's sweeper does it."""
-    return list({o.get_key_element(): o for o in [*first, *second]}.values())
-
-
 def _jobs(parsed: list[Override]) -> tuple[list[list[str]], bool]:
-    """The override lists of a sweep's jobs, and whether they are all; sweeps that only their sweeper can
-    expand are left out."""
+    """The overrides of a sweep's jobs, but for axes that only its sweeper can expand; whether that is all."""
     axes: list[list[str]] = []
     for override in parsed:
         key = override.get_key_element()
@@ -146,18 +144,10 @@ def _jobs(parsed: list[Override]) -> tuple[list[list[str]], bool]:
             axes.append([override.input_line or ""])
         elif override.is_discrete_sweep():
             axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-    total = 1
-    for axis in axes:
-        total *= len(axis)
-    if total <= MAX_JOBS:
+    if math.prod(map(len, axes)) <= MAX_JOBS:
         return [list(job) for job in itertools.product(*axes)], True
-    return list(_each_value_once(axes)), False
-
-
-def _each_value_once(axes: list[list[str]]) -> Iterator[list[str]]:
-    for number, axis in enumerate(axes):
-        for value in axis:
-            yield [*(a[0] for a in axes[:number]), value, *(a[0] for a in axes[number + 1 :])]
+    first = [axis[0] for axis in axes]
+    return [[*first[:n], value, *first[n + 1 :]] for n, axis in enumerate(axes) for value in axis], False
 
 
 def _checked(overrides: list[str]) -> Config:

@@ -7,24 +7,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from sbp.config.data import DataConfig, DefectsConfig, DiskData, ScaleConfig
-from sbp.config.run import BudgetConfig, EvaluationConfig, GradientsConfig, ScoringConfig, TrackingConfig
+from sbp.config import groups as g
 from sbp.config.schemas import OPEN_GROUPS, base_of, in_group, make, names, own_keys, schema
-from sbp.config.selection import (
-    AggregationConfig,
-    BetaConfig,
-    SelectionConfig,
-    StalenessConfig,
-    UpsamplingConfig,
-)
-from sbp.config.training import (
-    AugmentationConfig,
-    LossConfig,
-    ModelConfig,
-    OptimizerConfig,
-    SchedulerConfig,
-    TrainerConfig,
-)
+from sbp.engine.budget import Budget, Schedule
 from sbp.errors import UserError
 from sbp.plugins.checks import at_least, one_of, require
 
@@ -51,25 +36,25 @@ class Config:
     tags: dict[str, str] = field(default_factory=dict)
     output_root: str = MISSING
     run_dir: str = MISSING
-    data: DataConfig = MISSING
-    defects: DefectsConfig = MISSING
-    selection: SelectionConfig = MISSING
-    aggregation: AggregationConfig = MISSING
-    beta: BetaConfig = MISSING
-    staleness: StalenessConfig = MISSING
-    upsampling: UpsamplingConfig = MISSING
-    model: ModelConfig = MISSING
-    loss: LossConfig = MISSING
-    optimizer: OptimizerConfig = MISSING
-    scheduler: SchedulerConfig = MISSING
-    augmentation: AugmentationConfig = MISSING
-    trainer: TrainerConfig = MISSING
-    tracking: TrackingConfig = MISSING
-    scale: ScaleConfig = MISSING
-    budget: BudgetConfig = MISSING
-    scoring: ScoringConfig = MISSING
-    evaluation: EvaluationConfig = MISSING
-    gradients: GradientsConfig = field(default_factory=GradientsConfig)
+    data: g.DataConfig = MISSING
+    defects: g.DefectsConfig = MISSING
+    selection: g.SelectionConfig = MISSING
+    aggregation: g.OptionConfig = MISSING
+    beta: g.BetaConfig = MISSING
+    staleness: g.OptionConfig = MISSING
+    upsampling: g.UpsamplingConfig = MISSING
+    model: g.OptionConfig = MISSING
+    loss: g.OptionConfig = MISSING
+    optimizer: g.OptimizerConfig = MISSING
+    scheduler: Schedule = MISSING
+    augmentation: g.AugmentationConfig = MISSING
+    trainer: g.TrainerConfig = MISSING
+    tracking: g.TrackingConfig = MISSING
+    scale: g.ScaleConfig = MISSING
+    budget: Budget = MISSING
+    scoring: g.ScoringConfig = MISSING
+    evaluation: g.EvaluationConfig = MISSING
+    gradients: g.GradientsConfig = field(default_factory=g.GradientsConfig)
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed)
@@ -95,7 +80,7 @@ class Config:
         return make(group, chosen)
 
     def _check_write_back(self, writes_back: bool, moves_image: bool) -> None:
-        tiled = isinstance(self.data, DiskData) and self.data.fit == "tile"
+        tiled = isinstance(self.data, g.DiskData) and self.data.fit == "tile"
         if writes_back and moves_image:
             name = self.aggregation.name
             raise UserError(

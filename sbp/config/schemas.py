@@ -16,9 +16,7 @@ from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
-from sbp.config.data import DataConfig, DiskData
-from sbp.config.selection import AggregationConfig, SelectionConfig, StalenessConfig
-from sbp.config.training import LossConfig, ModelConfig, OptimizerConfig
+from sbp.config import groups as g
 from sbp.data import synthetic  # noqa: F401  registers the generated set
 from sbp.data.layouts import LAYOUTS
 from sbp.data.source import SOURCES
@@ -41,13 +39,13 @@ class Kind:
 
 
 OPEN_GROUPS: dict[str, tuple[Kind, ...]] = {
-    "data": (Kind(LAYOUTS, DiskData), Kind(SOURCES, DataConfig)),
-    "selection": (Kind(POLICIES, SelectionConfig),),
-    "aggregation": (Kind(AGGREGATIONS, AggregationConfig),),
-    "staleness": (Kind(STALENESSES, StalenessConfig),),
-    "loss": (Kind(LOSSES, LossConfig),),
-    "optimizer": (Kind(OPTIMIZERS, OptimizerConfig),),
-    "model": (Kind(MODELS, ModelConfig),),
+    "data": (Kind(LAYOUTS, g.DiskData), Kind(SOURCES, g.DataConfig)),
+    "selection": (Kind(POLICIES, g.SelectionConfig),),
+    "aggregation": (Kind(AGGREGATIONS, g.OptionConfig),),
+    "staleness": (Kind(STALENESSES, g.OptionConfig),),
+    "loss": (Kind(LOSSES, g.OptionConfig),),
+    "optimizer": (Kind(OPTIMIZERS, g.OptimizerConfig),),
+    "model": (Kind(MODELS, g.OptionConfig),),
 }
 """By config group. A group may hold classes of several registries."""
 
@@ -134,8 +132,7 @@ def _default(value: Any, cls: type, name: str) -> Any:
 
 
 def make(group: str, config: Any) -> Any:
-    """The object that an option's config describes. Raises UserError, with the key in front, for a value that
-    the constructor refuses."""
+    """The object that an option's config describes. Raises UserError if the constructor refuses a value."""
     cls = registered(group, config.name)
     arguments = {name: getattr(config, name) for name in inspect.signature(cls).parameters}
     with in_group(group):

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from sbp.plugins.checks import fraction, one_of, require
+
 
 @dataclass(frozen=True)
 class ModelCost:
@@ -45,13 +47,21 @@ class Ledger:
         return images * self.model_cost.scoring / (self.num_images * self.model_cost.training)
 
 
+@dataclass
 class Budget:
-    """Limits on epochs, compute (baseline epochs) and seconds; None is no limit, the first one met counts."""
+    """Limits on epochs, compute (baseline epochs) and seconds of training time; None is no limit, the first
+    one met counts. Raises ValueError without a limit, or for one out of range."""
 
-    def __init__(self, epochs: int | None = None, compute: float | None = None, time_s: float | None = None):
-        if epochs is None and compute is None and time_s is None:
-            raise ValueError("a budget needs a limit on epochs, compute or time")
-        self.epochs, self.compute, self.time_s = epochs, compute, time_s
+    epochs: int | None = None
+    compute: float | None = None
+    time_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for key, value in vars(self).items():
+            ok = value is None or (math.isfinite(value) and value > 0)
+            require(ok, f"budget.{key}", value, "above 0, or null")
+        if self.epochs is None and self.compute is None and self.time_s is None:
+            raise ValueError("budget: one of budget.epochs, budget.compute and budget.time_s must be given")
 
     def progress(self, epochs: float, compute: float, time_s: float) -> float:
         """Used share in [0, 1] of the limit that is nearest to its end; epochs may be fractional."""
@@ -65,11 +75,11 @@ class Budget:
         return self.compute is None or compute < self.compute
 
 
-@dataclass(frozen=True)
+@dataclass
 class Schedule:
     """Learning rate over the budget: a linear ramp over the first `warmup` share, then constant, linear or
     cosine down to `final`, both in [0, 1]. It knows the budget, not epochs: an epoch shortened by selection
-    does not disturb the decay. Raises ValueError for another name.
+    does not disturb the decay. Raises ValueError for a value out of range.
     """
 
     name: str = "cosine"
@@ -77,8 +87,8 @@ class Schedule:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name not in ("constant", "linear", "cosine"):
-            raise ValueError(f"scheduler {self.name}: must be constant, linear or cosine")
+        one_of("scheduler.name", self.name, ("constant", "linear", "cosine"))
+        fraction(scheduler__warmup=self.warmup, scheduler__final=self.final)
 
     def factor(self, used: float) -> float:
         """Learning rate over its peak when that share of the budget is used."""

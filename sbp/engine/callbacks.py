@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sbp.utils.signals import defer_signals
+
 if TYPE_CHECKING:
     from sbp.engine.trainer import Trainer
 
@@ -40,8 +42,7 @@ class Callback:
 
     def on_epoch_end(self, trainer: "Trainer", record: EpochRecord) -> None:
         """The epoch is over, and the trainer stands before the next one: its state may be saved once all
-        callbacks before this one were called. Metrics that are added to the record reach those after it.
-        Signals wait."""
+        callbacks before this one were called. Metrics added to record reach those after it. Signals wait."""
 
     def on_fit_end(self, trainer: "Trainer", record: EpochRecord) -> None:
         """The budget is spent. record: the last epoch, without metrics; what is added counts as the run's."""
@@ -55,3 +56,22 @@ class Callback:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Become what `state_dict` described."""
+
+
+class ScoreMonitor(Callback):
+    """Scores everything every so many epochs, at no charge to the budget, if the policy needs no scores."""
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def before_training(self, trainer: "Trainer") -> Mapping[str, float]:
+        now = trainer.current
+        assert now is not None
+        if trainer.sampler.policy.needs_scores or now.epoch % self.every or now.has_scores:
+            return {}
+        everything = np.arange(len(trainer.data.train))
+        scores = trainer.scorer.score(trainer.data.train, everything, now.epoch)
+        with defer_signals():
+            trainer.sampler.record_scores(everything, scores, now.epoch)
+            now.has_scores = True
+        return {}

@@ -55,8 +55,7 @@ class Compute:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module, gradients: bool = False) -> Iterator[None]:
-    """Eval mode, without gradients unless wanted; every module's own mode is restored, frozen parts
-    included."""
+    """Eval mode, without gradients unless wanted; each module's mode is restored, frozen parts' too."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

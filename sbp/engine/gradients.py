@@ -1,6 +1,6 @@
 """Gradients of high-loss, random and low-loss images beside the whole batch's (Jiang et al. 2019)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,29 +101,29 @@ class GradientProbe(Callback):
 
     def _scores(self, split: Split, indices: np.ndarray) -> np.ndarray:
         """(n,) each image's score as selection would see it, the largest over defects."""
-        parts = []
         with evaluating(self.model):
-            for batch in plain_batches(split, indices, self.chunk):
-                target = self.compute.targets(batch.masks)
-                loss_map = self.loss.loss_map(self.model(self.compute.inputs(batch.images)).float(), target)
-                parts.append(self.aggregation(loss_map, target, None).amax(dim=1))
+            passes = self._passes(split, indices)
+            parts = [self.aggregation(loss_map, target).amax(dim=1) for loss_map, _, target in passes]
         return torch.cat(parts).cpu().numpy()
 
     def _sum(self, split: Split, indices: np.ndarray) -> Gradients:
         """The sum of the images' gradients, one tensor per parameter."""
         total = [torch.zeros_like(p) for p in self.parameters]
         with evaluating(self.model, gradients=True):
-            for batch in plain_batches(split, indices, self.chunk):
-                target = self.compute.targets(batch.masks)
-                logits = self.model(self.compute.inputs(batch.images)).float()
-                value = self.loss.reduce(self.loss.loss_map(logits, target), logits, target)
-                gradients = torch.autograd.grad(
-                    value * len(batch.indices), self.parameters, allow_unused=True
-                )
+            for loss_map, logits, target in self._passes(split, indices):
+                value = self.loss.reduce(loss_map, logits, target) * len(target)
+                gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
                 for t, g in zip(total, gradients, strict=True):
                     if g is not None:
                         t += g
         return total
+
+    def _passes(self, split: Split, indices: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Loss map, logits and target of each chunk."""
+        for batch in plain_batches(split, indices, self.chunk):
+            target = self.compute.targets(batch.masks)
+            logits = self.model(self.compute.inputs(batch.images)).float()
+            yield self.loss.loss_map(logits, target), logits, target
 
 
 def _flat(gradients: Gradients) -> Tensor:

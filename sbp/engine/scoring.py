@@ -58,11 +58,7 @@ class Scorer:
         return tuple(a.name for a in self.aggregations)
 
     def score(
-        self,
-        split: Split,
-        indices: np.ndarray,
-        epoch: int,
-        progress: Callable[[int], None] | None = None,
+        self, split: Split, indices: np.ndarray, epoch: int, progress: Callable[[int], None] | None = None
     ) -> np.ndarray:
         """Scores (S, n, D) float32 of the images `indices` (n,), by scheme and defect."""
         sequence = stream(self.seed, Purpose.SCORING, epoch)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,10 @@ from sbp.data.loader import Batch, TrainLoader
 from sbp.engine.budget import Budget, Ledger, Schedule
 from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import Compute
-from sbp.engine.epoch import EpochInProgress, composition
+from sbp.engine.epoch import EpochInProgress, Stopwatch, composition
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.losses import SegmentationLoss
 from sbp.engine.scoring import Scorer, aggregate_all
-from sbp.engine.stopwatch import Stopwatch
 from sbp.errors import TrainingDiverged
 from sbp.metrics import names
 from sbp.selection import SelectiveSampler
@@ -34,8 +34,7 @@ class Trainer:
 
     The sampler says what to score and what to train on. Each part of an epoch is done once, also across a
     restart, and notes what it did in `current` while signals wait. Callbacks go along, in their order.
-    whole: what applies `model` to whole images where it is trained on tiles of them (Tiled); scorer has the
-    same.
+    whole: what applies `model` to whole images where it is trained on tiles (Tiled); scorer has the same.
     """
 
     model: nn.Module
@@ -86,11 +85,8 @@ class Trainer:
             self.progress.close()
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train epoch by epoch. Raises TrainingDiverged at a loss that is not finite.
-
-        What callbacks do at an epoch's end and the step to the next one are one, as far as signals are
-        concerned.
-        """
+        """Train epoch by epoch. Raises TrainingDiverged at a loss that is not finite. For signals, what
+        callbacks do at an epoch's end and the step to the next one are one."""
         while not self._finished(self.epoch):
             record = self._run_epoch()
             with defer_signals():
@@ -246,3 +242,33 @@ class Trainer:
             names.FLOPS: self.ledger.flops,
             names.SCORED_FRACTION: now.scored / len(self.data.train),
         }
+
+
+def snapshot(trainer: Trainer) -> dict[str, Any]:
+    """Tensors and plain values from which `restore` resumes, bit for bit on a CPU; right between any two
+    steps of an epoch, and wherever a signal can interrupt."""
+    book, ledger, current = trainer.sampler.book.state_dict(), trainer.ledger, trainer.current
+    return {
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "book": {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in book.items()},
+        "ledger": {"trained": ledger.trained, "scored": ledger.scored},
+        "work_s": trainer.work_s,
+        "epoch": trainer.epoch,
+        "current": None if current is None else current.state_dict(),
+        "last": {"epoch": trainer.last.epoch, "metrics": trainer.last.metrics},
+        "callbacks": {type(callback).__name__: callback.state_dict() for callback in trainer.callbacks},
+    }
+
+
+def restore(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Make the trainer what `snapshot` saw. Raises ValueError or RuntimeError if its model was another."""
+    trainer.model.load_state_dict(state["model"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.sampler.book.load_state_dict(state["book"])  # numpy takes the tensors as they are
+    trainer.ledger.trained, trainer.ledger.scored = state["ledger"]["trained"], state["ledger"]["scored"]
+    trainer.work_s, trainer.epoch = state["work_s"], state["epoch"]
+    trainer.current = None if state["current"] is None else EpochInProgress.from_state(state["current"])
+    trainer.last = EpochRecord(**state["last"], scores=None)
+    for callback in trainer.callbacks:
+        callback.load_state_dict(state["callbacks"][type(callback).__name__])

@@ -11,16 +11,13 @@ from sbp.build.data import open_cached
 from sbp.config import Config
 from sbp.data.dataset import DataSet
 from sbp.data.loader import loader_errors_in_one_line
-from sbp.engine.snapshot import restore
-from sbp.engine.trainer import Trainer
+from sbp.engine.trainer import Trainer, restore
 from sbp.errors import UserError
 from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.metric_log import EPOCHS
-from sbp.run.disk_space import check_disk_space
 from sbp.run.fingerprint import fingerprint
-from sbp.run.pending import interrupted_runs, unfinished
 from sbp.run.results_version import RESULTS_VERSION
-from sbp.run.state import load_state, remove_state
+from sbp.run.state import check_disk_space, interrupted_runs, load_state, remove_state, unfinished
 from sbp.seeding import restore_generators, seed_everything
 from sbp.tracking.recording import finish_recording, take_over_finished, tracked_run
 from sbp.utils.files import disk_full_as_user_error, sole_writer

@@ -14,50 +14,11 @@ def percentiles(scores: np.ndarray) -> np.ndarray:
     """
     scores = np.asarray(scores, dtype=np.float32)
     q = np.ones(len(scores), dtype=np.float32)
-    scored = np.flatnonzero(~np.isnan(scores))
-    if len(scored) == len(scores):
-        q[:] = _average_rank_share(scores)
-    elif len(scored):
-        q[scored] = _average_rank_share(scores[scored])
+    scored = ~np.isnan(scores)
+    _, place, counts = np.unique(scores[scored], return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    q[scored] = (ranks.astype(np.float32) / np.float32(len(place)))[place]
     return q
-
-
-def _average_rank_share(scores: np.ndarray) -> np.ndarray:
-    n = len(scores)
-    keys = _sorted_keys(scores)
-    order = (keys & np.uint64(0xFFFFFFFF)).view(np.int64)
-    keys >>= np.uint64(32)
-    tied = keys[1:] == keys[:-1]  # with the entry before it
-    ranks = np.arange(1, n + 1, dtype=np.float32)
-    if tied.any():
-        # Only the runs of equal scores need the mean of their ranks: first and last position of each run.
-        edges = np.diff(tied.view(np.int8), prepend=np.int8(0), append=np.int8(0))
-        first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-        lengths = last - first + 1
-        runs = np.repeat((first + last + 2) / 2, lengths)
-        inside = np.repeat(first - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
-        ranks[inside + np.arange(len(inside))] = runs
-    ranks /= np.float32(n)
-    share = np.empty(n, dtype=np.float32)
-    share[order] = ranks
-    return share
-
-
-def _sorted_keys(scores: np.ndarray) -> np.ndarray:
-    """Score and position packed into one uint64 and sorted: a third faster than argsort for 10 million.
-
-    The upper half holds the float's bits, changed so that they order as the floats do; the lower half
-    holds the position.
-    """
-    bits = (scores + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0, which it ties with
-    negative = bits >> np.uint32(31) == 1
-    if negative.any():
-        bits = np.where(negative, ~bits, bits | np.uint32(1 << 31))
-    keys = bits.astype(np.uint64)
-    keys <<= np.uint64(32)
-    keys |= np.arange(len(scores), dtype=np.uint64)
-    keys.sort()
-    return keys
 
 
 def keep_probability(percentile: np.ndarray, beta: float) -> np.ndarray:

@@ -12,13 +12,7 @@ import numpy as np
 
 from sbp.plugins.checks import at_least, require
 from sbp.plugins.registry import Registry
-from sbp.selection.draws import (
-    draw,
-    draw_by_score,
-    expected_kept_fraction,
-    keep_probability,
-    percentiles,
-)
+from sbp.selection.draws import draw, draw_by_score, expected_kept_fraction, keep_probability, percentiles
 from sbp.selection.score_book import ScoreBook
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Sampler
 
+from sbp.plugins.checks import require
 from sbp.seeding import Purpose, generator
 from sbp.selection.policies import Everything, Policy, SelectionContext, Selective
 from sbp.selection.score_book import ScoreBook
@@ -63,10 +64,8 @@ class SelectiveSampler(Sampler[int]):
         focus: Sequence[int] = (0,),
         labels: np.ndarray | None = None,
     ):
-        if warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs={warmup_epochs}: must be at least 0")
-        if not beta >= 0:
-            raise ValueError(f"beta={beta}: must be at least 0")
+        require(warmup_epochs >= 0, "warmup_epochs", warmup_epochs, "at least 0")
+        require(beta >= 0, "beta", beta, "at least 0")
         if not len(focus):
             raise ValueError("focus: must name at least one defect to select by")
         self.book, self.policy, self.staleness = book, policy, staleness

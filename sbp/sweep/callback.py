@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.sweep.processes import announce_sweep
+from sbp.tracking.runs import open_parent
 from sbp.tracking.store import artifact_location, experiment_id, open_store, unreachable_as_warning
-from sbp.tracking.sweeps import open_parent
 
 FAILURE = "failure.txt"
 """A job that fails leaves its line in this file of its folder."""

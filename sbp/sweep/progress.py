@@ -23,8 +23,7 @@ from sbp.utils.progress import IN_SWEEP, Progress, ProgressLine, on_terminal
 
 
 class JobProgress(Progress):
-    """Tells the sweep how far this job is. folder: the sweep's. A lock beside the job's file says that its
-    process lives."""
+    """Tells the sweep, in its folder, how far this job is; a lock there says that the job's process lives."""
 
     def __init__(self, folder: str | Path, name: str, interval_s: float = 0.5):
         self.path = Path(folder) / f"{uuid.uuid4().hex}.json"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from sbp.config import Config
 from sbp.run.fingerprint import fingerprint
+from sbp.tracking.runs import find_finished
 from sbp.tracking.store import open_store, unreachable_as_warning
-from sbp.tracking.sweeps import find_finished
 
 
 def remaining(configs: Iterable[Config]) -> list[Config]:

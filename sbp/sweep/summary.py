@@ -8,8 +8,7 @@ from sbp.plots.style import save_png
 from sbp.report.documents import markdown_rows
 from sbp.report.results import result_row, write_rows
 from sbp.report.run_curves import run_curve, run_label
-from sbp.tracking.runs import RecordedRun
-from sbp.tracking.sweeps import runs_of_sweep
+from sbp.tracking.runs import RecordedRun, runs_of_sweep
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

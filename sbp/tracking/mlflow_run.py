@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from PIL.Image import Image
 
+AT_ONCE = {"params": 100, "tags": 100, "metrics": 1000}
+"""How many of them MLflow takes in one request."""
 PREVIEW = 256
 """Pixels of the longer side of an image's small version, which the UI shows first."""
 
@@ -34,7 +36,9 @@ class MlflowRun:
         are there are left alone by MLflow; runs and images are looked for. Raises what MLflow raises."""
         content = dict(entry.content)
         kind = content.pop("kind")
-        if kind == "run":
+        if kind in AT_ONCE:
+            self._batch(kind, content)
+        elif kind == "run":
             self._begin(content, in_doubt)
         elif kind == "image":
             self._image(content, in_doubt)
@@ -62,25 +66,17 @@ class MlflowRun:
             self.run_id = created.info.run_id
         self.found_id(self.run_id)
 
-    def _params(self, content: dict[str, Any]) -> None:
-        from mlflow.entities import Param
+    def _batch(self, kind: str, content: dict[str, Any]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
 
-        for params in _batches([Param(key, value) for key, value in content["values"].items()]):
-            self.client.log_batch(self._id, params=params)
+        def metric(key: str, value: float) -> Metric:
+            return Metric(key, value, content["time"], content["step"])
 
-    def _metrics(self, content: dict[str, Any]) -> None:
-        from mlflow.entities import Metric
-
-        time, step = content["time"], content["step"]
-        metrics = [Metric(key, value, time, step) for key, value in content["values"].items()]
-        for batch in _batches(metrics, 1000):
-            self.client.log_batch(self._id, metrics=batch)
-
-    def _tags(self, content: dict[str, Any]) -> None:
-        from mlflow.entities import RunTag
-
-        for tags in _batches([RunTag(key, value) for key, value in content["values"].items()]):
-            self.client.log_batch(self._id, tags=tags)
+        entity: Any = {"params": Param, "tags": RunTag, "metrics": metric}[kind]
+        entities, size = [entity(key, value) for key, value in content["values"].items()], AT_ONCE[kind]
+        for start in range(0, len(entities), size):
+            batch: dict[str, Any] = {kind: entities[start : start + size]}
+            self.client.log_batch(self._id, **batch)
 
     def _data(self, content: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -93,14 +89,14 @@ class MlflowRun:
             source=json.dumps({"uri": content["path"]}),
             profile=json.dumps(content["profile"]),
         )
-        tags = [InputTag("mlflow.data.context", "training")]
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
         try:
-            self.client.log_inputs(self._id, [DatasetInput(dataset, tags)])
+            self.client.log_inputs(self._id, inputs)
         except MlflowException as error:
             if not re.search("IntegrityError|UniqueViolation", str(error)):
                 raise
             # Another run noted the same data set at the same moment; now it is there.
-            self.client.log_inputs(self._id, [DatasetInput(dataset, tags)])
+            self.client.log_inputs(self._id, inputs)
 
     def _file(self, content: dict[str, Any]) -> None:
         path = self.folder / content["path"]
@@ -121,8 +117,7 @@ class MlflowRun:
             path.unlink()
 
     def _name_of_image(self, key: str, step: int, time: int) -> str | None:
-        """How MLflow calls an image of which at least the first of its two files has arrived, in part
-        perhaps."""
+        """How MLflow calls an image of which at least the first of two files has arrived, perhaps in part."""
         begin = f"images/{key.replace('/', '~')}+step+{step}+timestamp+{time}+"
         for file in self.client.list_artifacts(self._id, "images"):
             if file.path.startswith(begin) and file.path.endswith(".png"):
@@ -145,9 +140,3 @@ class MlflowRun:
             self.client.update_run(self._id, status="RUNNING")
         else:
             self.client.set_terminated(self._id, content["status"], content["time"])
-
-
-def _batches(entries: list[Any], size: int = 100) -> Iterator[list[Any]]:
-    """As many as MLflow takes at once."""
-    for start in range(0, len(entries), size):
-        yield entries[start : start + size]

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sbp.config import Config, flattened, make
 from sbp.data.dataset import DataSet
 from sbp.errors import UserError
-from sbp.tracking.outbox import Outbox
-from sbp.tracking.outbox_tracker import OutboxTracker
+from sbp.tracking.outbox import Outbox, OutboxTracker
 from sbp.tracking.provenance import provenance
-from sbp.tracking.runs import RecordedRun, is_deleted
+from sbp.tracking.runs import PARENT, RecordedRun, find_finished, is_deleted, join_sweep
 from sbp.tracking.sender import Delivery, OutboxSender
 from sbp.tracking.store import (
     artifact_location,
@@ -22,7 +21,6 @@ from sbp.tracking.store import (
     ui_link,
     unreachable_as_warning,
 )
-from sbp.tracking.sweeps import PARENT, find_finished, join_sweep
 from sbp.tracking.tracker import Tracker
 from sbp.utils.signals import defer_signals
 
@@ -46,11 +44,7 @@ NO_PARAMS = (
 
 @contextlib.contextmanager
 def tracked_run(
-    config: Config,
-    choices: Mapping[str, str],
-    data: DataSet,
-    tags: Mapping[str, Any],
-    resumed: bool = False,
+    config: Config, choices: Mapping[str, str], data: DataSet, tags: Mapping[str, Any], resumed: bool = False
 ) -> Iterator[Tracker]:
     """A tracked run that always closes: FINISHED, FAILED after an exception, KILLED when interrupted.
 
@@ -130,8 +124,7 @@ def _nesting(config: Config) -> dict[str, str]:
 
 
 def finish_recording(config: Config) -> bool:
-    """Whether the run in config.run_dir had finished when it was cut off while sending; the rest is then
-    sent."""
+    """Whether the run in config.run_dir had finished when it was cut off while sending; sends the rest."""
     outbox = Outbox(Path(config.run_dir))
     if outbox.status != "FINISHED":
         return False

@@ -1,35 +1,32 @@
-"""Reading recorded runs back: what reports and comparisons start from."""
+"""Recorded runs: read back for reports, found again instead of repeated, nested under their sweep."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+
+PARENT = "mlflow.parentRunId"
 
 History = tuple[np.ndarray, np.ndarray]
 
 
 class Histories(Mapping[str, History]):
-    """A run's metrics by key, each read from the store when it is first asked for: a run has hundreds, a
-    report needs a dozen."""
+    """A run's metrics by key, each read when it is first asked for: of hundreds, a report needs a dozen."""
 
     def __init__(self, client: "MlflowClient", run_id: str, keys: list[str]):
-        self._client, self._run_id, self._keys = client, run_id, dict.fromkeys(keys)
-        self._read: dict[str, History] = {}
+        self._keys = dict.fromkeys(keys)
+        self._read = cache(partial(_history, client, run_id))
 
     def __getitem__(self, key: str) -> History:
         if key not in self._keys:
             raise KeyError(key)
-        if key not in self._read:
-            points = self._client.get_metric_history(self._run_id, key)
-            ordered = sorted((m.step, m.timestamp, m.value) for m in points)
-            self._read[key] = np.array([p[0] for p in ordered]), np.array([p[2] for p in ordered])
-        return self._read[key]
+        return self._read(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
@@ -39,6 +36,11 @@ class Histories(Mapping[str, History]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
+
+
+def _history(client: "MlflowClient", run_id: str, key: str) -> History:
+    points = sorted((m.step, m.timestamp, m.value) for m in client.get_metric_history(run_id, key))
+    return np.array([p[0] for p in points]), np.array([p[2] for p in points])
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ class RecordedRun:
 
     def artifact(self, path: str) -> Path | None:
         """A local copy of one of the run's artifacts; None if it has no such artifact."""
-        folder = str(Path(path).parent)
-        if self.client is None or path not in {
-            entry.path for entry in self.client.list_artifacts(self.run_id, folder)
-        }:
+        if self.client is None:
+            return None
+        there = self.client.list_artifacts(self.run_id, str(Path(path).parent))
+        if path not in {entry.path for entry in there}:
             return None
         return Path(self.client.download_artifacts(self.run_id, path))
 
@@ -131,16 +133,13 @@ def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") 
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return []
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [found.experiment_id], filter_string, order_by=["attributes.start_time ASC"], page_token=token
-        )
+    order = ["attributes.start_time ASC"]
+    search = partial(client.search_runs, [found.experiment_id], filter_string, order_by=order)
+    page = search()
+    runs = list(page)
+    while page.token:
+        page = search(page_token=page.token)
         runs += page
-        token = page.token
-        if not token:
-            break
     return [
         RecordedRun(
             run.info.run_id,
@@ -155,3 +154,46 @@ def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") 
         for run in runs
         if run.data.tags.get("sweep.parent") != "true"
     ]
+
+
+def open_parent(client: "MlflowClient", experiment: str, name: str, key: str, tags: Mapping[str, Any]) -> str:
+    """Id of the sweep's parent run, that of an earlier sweep with the same key if any. experiment: its id."""
+    found = client.search_runs([experiment], f"tags.`sweep.key` = '{key}'", max_results=1)
+    if found:
+        client.update_run(found[0].info.run_id, status="RUNNING")
+        return found[0].info.run_id
+    all_tags = {"sweep.key": key, "sweep.parent": "true", **{k: str(v) for k, v in tags.items()}}
+    return client.create_run(experiment, run_name=name, tags=all_tags).info.run_id
+
+
+def find_finished(
+    client: "MlflowClient", experiment: str, fingerprint: str, exclusive: bool
+) -> RecordedRun | None:
+    """The newest finished run with this fingerprint; with `exclusive`, one that had the machine to itself.
+
+    experiment: its name.
+    """
+    condition = f"tags.fingerprint = '{fingerprint}' AND attributes.status = 'FINISHED'"
+    runs = read_runs(client, experiment, condition)
+    if exclusive:  # the tag was called `alone` in runs recorded before
+        runs = [run for run in runs if "true" in (run.tags.get("exclusive"), run.tags.get("alone"))]
+    return runs[-1] if runs else None
+
+
+def join_sweep(client: "MlflowClient", run: RecordedRun, parent: str | None, tags: Mapping[str, str]) -> None:
+    """Let a finished run count in another sweep as well: it is listed in the sweep's parent run."""
+    from mlflow.entities import RunTag
+
+    new = dict(tags)
+    if parent:
+        known = run.tags.get("sweeps", "").split(",")
+        if parent not in known:
+            new["sweeps"] = ",".join([*(k for k in known if k), parent])
+        if PARENT not in run.tags:
+            new[PARENT] = parent
+    client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in new.items()])
+
+
+def runs_of_sweep(client: "MlflowClient", experiment: str, parent: str) -> list[RecordedRun]:
+    """Runs that a sweep started or took over. experiment: its name."""
+    return read_runs(client, experiment, f"tags.sweeps LIKE '%{parent}%'")

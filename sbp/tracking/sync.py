@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp.errors import UserError
-from sbp.tracking.outbox import NAME, Outbox
-from sbp.tracking.outbox_tracker import OutboxTracker
+from sbp.tracking.outbox import NAME, Outbox, OutboxTracker
 from sbp.tracking.runs import is_deleted
 from sbp.tracking.sender import Delivery
 from sbp.tracking.store import masked, open_store

@@ -8,11 +8,8 @@ import numpy as np
 
 
 class Tracker:
-    """Receives what a run logs; steps are epochs, counted from 0. This one keeps nothing: the run's own
-    folder has it all.
-
-    What was logged since the last `commit` is taken back when the run is interrupted.
-    """
+    """Receives what a run logs; steps are epochs, counted from 0. What was logged since the last `commit` is
+    taken back when the run is interrupted. This one keeps nothing: the run's own folder has it all."""
 
     @property
     def last_step(self) -> int:

@@ -138,7 +138,5 @@ def is_held(folder: Path, lock: str = LOCK) -> bool:
     try:
         with FileLock(path, timeout=0):
             return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
+    except OSError as error:  # Timeout is one
+        return isinstance(error, Timeout)

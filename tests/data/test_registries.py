@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sbp.build.data import build_source
-from sbp.config.data import DiskData
+from sbp.config.groups import DiskData
 from sbp.config.schemas import own_keys, schema
 from sbp.data.dataset import open_data
 from sbp.data.disk.annotations import MaskFile

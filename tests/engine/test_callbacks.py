@@ -7,9 +7,8 @@ import signal
 import pytest
 import torch
 
-from sbp.engine.callbacks import Callback
-from sbp.engine.monitoring import ScoreMonitor
-from sbp.engine.snapshot import restore, snapshot
+from sbp.engine.callbacks import Callback, ScoreMonitor
+from sbp.engine.trainer import restore, snapshot
 from sbp.seeding import generator_states, restore_generators
 from sbp.utils import signals
 from tests.conftest import make_trainer

@@ -3,8 +3,7 @@
 import sys
 from pathlib import Path
 
-from sbp.tracking.outbox import Outbox
-from sbp.tracking.outbox_tracker import OutboxTracker
+from sbp.tracking.outbox import Outbox, OutboxTracker
 from sbp.tracking.sender import Delivery
 from sbp.tracking.store import artifact_location, open_store
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from sbp.tracking.runs import find_finished
 from sbp.tracking.store import artifact_location, experiment_id, open_store
-from sbp.tracking.sweeps import find_finished
 
 RUNS = {
     "shared": ("FINISHED", {"fingerprint": "a", "exclusive": "false"}),

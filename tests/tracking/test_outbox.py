@@ -12,8 +12,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from sbp.errors import UserError
-from sbp.tracking.outbox import Outbox
-from sbp.tracking.outbox_tracker import OutboxTracker
+from sbp.tracking.outbox import Outbox, OutboxTracker
 from sbp.tracking.runs import read_runs
 from sbp.tracking.sender import Delivery, OutboxSender
 from sbp.tracking.store import artifact_location, open_store

@@ -8,8 +8,7 @@ from typing import Any
 
 from sbp.config import Config
 from sbp.engine.callbacks import Callback, EpochRecord
-from sbp.engine.snapshot import snapshot
-from sbp.engine.trainer import Trainer
+from sbp.engine.trainer import Trainer, snapshot
 from sbp.metrics import names
 from sbp.run.callbacks.description import public_config
 from sbp.run.checkpoint import save_checkpoint

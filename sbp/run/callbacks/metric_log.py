@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.trainer import Trainer
@@ -10,26 +9,14 @@ from sbp.tracking.tracker import Tracker
 from sbp.utils.jsonlines import JsonLines
 
 EPOCHS = "epochs.jsonl"
-
-
-class EpochLog(JsonLines):
-    """A line per epoch: its number and its metrics, null where a value is not finite."""
-
-    def __init__(self, folder: Path):
-        super().__init__(folder / EPOCHS, "epoch")
-
-    def commits(self, content: dict[str, Any]) -> bool:
-        return True
-
-    def step(self, content: dict[str, Any]) -> int:
-        return content["epoch"]
+"""A line per epoch: its number and its metrics, null where a value is not finite."""
 
 
 class MetricLog(Callback):
     """Logs each epoch once, however often it is done, to the folder first; at the end, the run's metrics."""
 
     def __init__(self, folder: Path, tracker: Tracker):
-        self.epochs, self.tracker = EpochLog(folder), tracker
+        self.epochs, self.tracker = JsonLines(folder / EPOCHS, "epoch"), tracker
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self.epochs.rollback()
