@@ -6,11 +6,12 @@ from pathlib import Path
 
 from sbp import config as c
 from sbp.config import make
-from sbp.config.schemas import own_keys
+from sbp.config.schemas import own_keys, registered
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.disk.source import ListedSource, Reading, Splitting
 from sbp.data.source import Source
 from sbp.errors import UserError
+from sbp.plugins.discovery import foreign_source
 from sbp.utils.progress import CountProgress
 
 
@@ -62,4 +63,5 @@ def open_cached(config: c.Config) -> DataSet:
     share."""
     progress = CountProgress(f"preparing {config.data.name}")
     source, folder = build_source(config.data, config.output_root), Path(config.output_root) / "cache"
-    return open_data(source, folder, progress, getattr(config.data, "cache", "disk"))
+    code = foreign_source(registered("data", config.data.name))
+    return open_data(source, folder, progress, getattr(config.data, "cache", "disk"), code)

@@ -68,17 +68,21 @@ def open_data(
     cache_root: str | Path,
     progress: Callable[[int, int], None] | None = None,
     cache: str = "disk",
+    code: str | None = None,
 ) -> DataSet:
     """The data set of `source`, from the cache below `cache_root`, which is filled first if need be.
 
     cache: `disk`, or `stream`: keep only an index there and read the files again and again; `auto` streams
     where the disk has too little space. All give the same numbers. The cache is keyed by what the source says
-    of its content, so that changed files make another one. Processes that want the same one wait for the
+    of its content, so that changed files make another one, and by `code`, a digest of the source's own code where
+    that is not the project's. Processes that want the same one wait for the
     first of them; a build that was killed is continued. progress(done, total) is called while images are
     decoded.
     Raises UserError for a bad file (unless the source skips those) and where the disk has too little space.
     """
     description = {"format": FORMAT_VERSION, "source": source.name, **source.describe()}
+    if code is not None:
+        description["code"] = code
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(cache_root) / f"{source.name}-{digest}"
     pixels = cache != "stream"

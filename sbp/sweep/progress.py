@@ -23,24 +23,34 @@ from sbp.utils.progress import IN_SWEEP, Progress, ProgressLine, on_terminal
 
 
 class JobProgress(Progress):
-    """Tells the sweep, in its folder, how far this job is; a lock there says that the job's process lives."""
+    """Tells the sweep, in its folder, how far this job is; a lock there says that the job's process lives. A job
+    whose run is taken over from an earlier sweep never begins, and is not counted."""
 
     def __init__(self, folder: str | Path, name: str, interval_s: float = 0.5):
         self.path = Path(folder) / f"{uuid.uuid4().hex}.json"
         self.name, self.interval_s, self.written, self.used = name, interval_s, float("-inf"), 0.0
-        self.alive = contextlib.ExitStack()
-        with contextlib.suppress(OSError):
-            self.alive.enter_context(file_lock(self.path.with_suffix(".lock")))
-        self._write("running")
+        self.alive, self.begun = contextlib.ExitStack(), False
+
+    def stage(self, epoch: int, name: str, images: int, kept: float | None = None) -> None:
+        self._begin()
 
     def advance(self, images: float, used: float | None = None) -> None:
+        self._begin()
         self.used = self.used if used is None else used
         if time.monotonic() - self.written > self.interval_s:
             self._write("running")
 
     def close(self) -> None:
-        self._write("done")
+        if self.begun:
+            self._write("done")
         self.alive.close()
+
+    def _begin(self) -> None:
+        if not self.begun:
+            self.begun = True
+            with contextlib.suppress(OSError):
+                self.alive.enter_context(file_lock(self.path.with_suffix(".lock")))
+            self._write("running")
 
     def _write(self, state: str) -> None:
         self.written = time.monotonic()

@@ -208,3 +208,15 @@ def test_two_classes_of_one_name_are_one_line(site, tmp_path):
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert "selection=balanced: sbp_examples.policy.TopFraction needs another name" in line
+
+
+def test_generated_images_are_made_anew_when_their_code_changes(site, tmp_path):
+    changed = shutil.copytree(site, tmp_path / "changed")
+    source = changed / "sbp_examples" / "source.py"
+    source.write_text(source.read_text().replace("+= 120", "+= 60"))
+    for place in (site, site, changed):
+        done = run(
+            place, tmp_path, "sbp.train", "data=stripes", "model=tiny_net", "scale=smoke", "budget.epochs=1"
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "cache").glob("stripes-*"))) == 2

@@ -298,9 +298,11 @@ def test_a_wrong_arm_is_one_line_before_anything_starts():
 
 
 def test_a_sweep_counts_its_jobs_and_names_what_runs(tmp_path):
-    first, second = JobProgress(tmp_path, "first", 0), JobProgress(tmp_path, "second", 0)
+    first, second, reused = (JobProgress(tmp_path, name, 0) for name in ("first", "second", "reused"))
     first.advance(8, 0.5)
+    second.stage(0, "training", 8)
     second.close()
+    reused.close()  # taken over from an earlier sweep: it is not among the jobs to train
     state = read_state(tmp_path)
     assert state == State(1, [("first", 0.5)])
     assert state.share(3) == 0.5

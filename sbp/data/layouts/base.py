@@ -4,6 +4,7 @@ And what the keys mean that several layouts have, and which values they take.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +16,7 @@ from sbp.plugins.checks import require
 from sbp.plugins.registry import Registry
 
 
-class Layout:
+class Layout(ABC):
     """How a data set lies on the disk.
 
     A subclass that is registered in LAYOUTS is an option of the config group `data`. Its constructor's
@@ -40,10 +41,10 @@ class Layout:
         expect_some(items, path, self.expected)
         return Listing(path, tuple(defects), items)
 
+    @abstractmethod
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """The images below `root`. Those that show another defect than `defects` are to be left out, as
         they would train as healthy. Raises UserError."""
-        raise NotImplementedError
 
 
 LAYOUTS: Registry[Layout] = Registry("data")
