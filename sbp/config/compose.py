@@ -11,6 +11,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sbp.config.help import options_text
 from sbp.config.root import Config
 from sbp.config.schemas import all_options, schema
 from sbp.errors import UserError
@@ -26,6 +27,8 @@ def register_schemas() -> None:
     for group, name in all_options():
         store.store(group=f"schema/{group}", name=name, node=_node(schema(group, name)))
     Plugins.instance().register(PluginSearchPath)
+    # for --help, a template in which Hydra replaces $NAMES
+    OmegaConf.register_new_resolver("sbp.options", lambda: options_text().replace("$", "$$"), replace=True)
 
 
 def _node(schema: type) -> DictConfig:

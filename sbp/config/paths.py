@@ -57,12 +57,5 @@ def register_resolvers() -> None:
     """Make `${sbp.output_root:}`, `${sbp.jobs:}` and `${sbp.unique:}` known to OmegaConf."""
     OmegaConf.register_new_resolver("sbp.output_root", output_root, replace=True)
     OmegaConf.register_new_resolver("sbp.jobs", parallel_jobs, replace=True)
-    OmegaConf.register_new_resolver("sbp.options", _help, replace=True)
     # two runs started in the same second must not share a folder
     OmegaConf.register_new_resolver("sbp.unique", lambda: uuid.uuid4().hex[:6], use_cache=True, replace=True)
-
-
-def _help() -> str:
-    from sbp.config.help import options_text  # knows every option; needed for --help alone
-
-    return options_text().replace("$", "$$")  # Hydra fills in a template

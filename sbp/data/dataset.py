@@ -74,10 +74,9 @@ def open_data(
 
     cache: `disk`, or `stream`: keep only an index there and read the files again and again; `auto` streams
     where the disk has too little space. All give the same numbers. The cache is keyed by what the source says
-    of its content, so that changed files make another one, and by `code`, a digest of the source's own code where
-    that is not the project's. Processes that want the same one wait for the
-    first of them; a build that was killed is continued. progress(done, total) is called while images are
-    decoded.
+    of its content, so that changed files make another one, and by `code`, a digest of the source's own code
+    where that is a plugin's. Processes that want the same one wait for the first of them; a build that was
+    killed is continued. progress(done, total) is called while images are decoded.
     Raises UserError for a bad file (unless the source skips those) and where the disk has too little space.
     """
     description = {"format": FORMAT_VERSION, "source": source.name, **source.describe()}

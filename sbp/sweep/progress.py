@@ -23,8 +23,8 @@ from sbp.utils.progress import IN_SWEEP, Progress, ProgressLine, on_terminal
 
 
 class JobProgress(Progress):
-    """Tells the sweep, in its folder, how far this job is; a lock there says that the job's process lives. A job
-    whose run is taken over from an earlier sweep never begins, and is not counted."""
+    """Tells the sweep, in its folder, how far this job is; a lock there says that the job's process lives. A
+    job whose run is taken over from an earlier sweep never begins, and is not counted."""
 
     def __init__(self, folder: str | Path, name: str, interval_s: float = 0.5):
         self.path = Path(folder) / f"{uuid.uuid4().hex}.json"
