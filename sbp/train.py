@@ -140,6 +140,11 @@ def main() -> None:
         _main()
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    except SystemExit:
+        # in the middle of composing, a library can make an error of its own of a signal
+        if (signum := signals.raised()) is not None:
+            sys.exit(128 + signum)
+        raise
 
 
 def _main() -> None:

@@ -9,6 +9,7 @@ from types import FrameType
 
 _depth = 0
 _pending: int | None = None
+_raised: int | None = None
 
 
 def install() -> None:
@@ -48,7 +49,14 @@ def defer_signals() -> Iterator[None]:
             _raise(signum)
 
 
+def raised() -> int | None:
+    """The last signal that was raised, whatever became of the exception; None if there was none."""
+    return _raised
+
+
 def _raise(signum: int) -> None:
+    global _raised
+    _raised = signum
     if signum == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + signum)

@@ -60,6 +60,23 @@ def test_a_second_signal_does_not_wait():
     assert time.monotonic() - started < 30
 
 
+def test_a_signal_that_a_library_turns_into_an_error_still_counts():
+    """As OmegaConf does, where a signal meets it in the middle of a composition."""
+    body = (
+        "import sbp.train\n"
+        "    def fails():\n"
+        "        try:\n"
+        "            os.kill(os.getpid(), signal.{name})\n"
+        "        except BaseException:\n"
+        "            sys.exit(1)\n"
+        "    sbp.train._main = fails\n"
+        "    sbp.train.main()"
+    )
+    assert run(body.format(name="SIGINT"))[1] == 130
+    assert run(body.format(name="SIGTERM"))[1] == 143
+    assert run(body.replace("os.kill(os.getpid(), signal.{name})", "raise ValueError"))[1] == 1
+
+
 def test_a_thread_may_use_it_too():
     body = (
         "import threading\n"
