@@ -30,6 +30,13 @@ register_resolvers()
 torch.set_num_threads(1)  # small models: a second thread costs more than it gives
 
 __all__ = ["ROOT"]
+LONG = ("tests/run/test_runs.py", "tests/sweep", "tests/config", "tests/faults", "tests/plugins")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no process is left with one while the other has nothing."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(start) for start in LONG])
 
 
 class ToySource:

@@ -7,8 +7,11 @@ Reads commands as JSON lines from stdin and answers each with one: {"start": {..
 import json
 import os
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
+
+from sbp.tracking import store
 
 IMPORTS = ("sbp.train", "sbp.run.execute", "sbp.cli.main", "sbp.predict", "sbp.report.study")
 IMPORTS += ("albumentations", "segmentation_models_pytorch", "mlflow")  # which sbp imports late
@@ -17,12 +20,13 @@ IMPORTS += ("albumentations", "segmentation_models_pytorch", "mlflow")  # which 
 def main() -> None:
     for name in IMPORTS:
         import_module(name)
+    tables = create_tables()
     codes: dict[int, int] = {}
     print("ready", flush=True)
     for line in sys.stdin:
         command = json.loads(line)
         if "start" in command:
-            print(_start(**command["start"]), flush=True)
+            print(_start(tables, **command["start"]), flush=True)
         else:
             pid = command["poll"]
             if pid not in codes:
@@ -32,10 +36,28 @@ def main() -> None:
             print(json.dumps(codes.get(pid)), flush=True)
 
 
+def create_tables() -> bytes:
+    """A database that holds MLflow's tables and nothing in them; also imports what MLflow imports late."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "empty.db")
+        store._create_tables(path)
+        return path.read_bytes()
+
+
 def _start(
-    module: str, arguments: list[str], environment: dict[str, str], cwd: str, out: str, error: str
+    tables: bytes,
+    module: str,
+    arguments: list[str],
+    environment: dict[str, str],
+    cwd: str,
+    out: str,
+    error: str,
+    copy_tables: bool,
 ) -> int:
-    """Fork a process that runs `main()` of `module`; its output goes to the files `out` and `error`."""
+    """Fork a process that runs `main()` of `module`; its output goes to the files `out` and `error`.
+
+    copy_tables: whether it copies the tables where MLflow would take a second to create them.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -46,6 +68,8 @@ def _start(
         os.dup2(source, target)
     os.chdir(cwd)
     sys.argv = [module, *arguments]
+    if copy_tables:
+        store._create_tables = lambda path: path.write_bytes(tables)
     code = 1
     try:
         if hook := environment.get("FAULT_HOOK"):  # a test's own code, as if the world were different

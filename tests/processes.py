@@ -100,9 +100,13 @@ def start(
     log: Path,
     out: Path | None = None,
     cwd: Path = ROOT,
+    copy_tables: bool = False,
     **environment: str,
 ) -> Process:
-    """Fork a process that runs `main()` of a module. log: for its errors, and its output if out is None."""
+    """Fork a process that runs `main()` of a module.
+
+    log: for its errors, and its output if out is None. copy_tables: see tests.forkserver.
+    """
     command = {
         "module": module,
         "arguments": arguments,
@@ -110,6 +114,7 @@ def start(
         "cwd": str(cwd),
         "out": str(out or log),
         "error": str(log),
+        "copy_tables": copy_tables,
     }
     return Process(server().ask({"start": command}), log)
 
@@ -122,7 +127,7 @@ def surroundings(output: Path) -> dict[str, str]:
 def _forked(module: str, *arguments: str, **keys) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         out, error = Path(folder, "out"), Path(folder, "error")
-        code = start(module, *arguments, out=out, log=error, **keys).wait(timeout=300)
+        code = start(module, *arguments, out=out, log=error, copy_tables=True, **keys).wait(timeout=300)
         return subprocess.CompletedProcess(arguments, code, out.read_text(), error.read_text())
 
 

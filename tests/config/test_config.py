@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from sbp.config import flattened
 from sbp.config.paths import conf_dir
 from sbp.config.preflight import check_overrides
 from sbp.config.schemas import OPEN_GROUPS, names
 from sbp.errors import UserError
-from tests.conftest import ROOT, make_config, plan_of
+from tests.conftest import ROOT, make_config
 
 CONF = ROOT / "conf"
 GROUPS = sorted(
@@ -65,14 +64,6 @@ def test_every_launcher_that_the_documentation_names_composes(launcher):
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         cfg = compose("config", overrides=[f"hydra/launcher={launcher}"], return_hydra_config=True)
     assert cfg.hydra.launcher._target_
-
-
-@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_experiment_composes(path: Path):
-    assert "arm" in OmegaConf.load(path).hydra.sweeper.params or path.stem in ("demo", "leakage", "search")
-    plan = plan_of("-m", f"experiment={path.stem}")
-    assert plan.sweep
-    assert len(plan.jobs) > 0 or not plan.complete
 
 
 def test_params_hold_every_value_by_its_dotted_key():
@@ -222,12 +213,3 @@ def test_experiment_and_arm_are_chosen_like_any_group_with_or_without_a_plus(plu
     assert plan.sweep
     assert (job.config.section, job.config.beta.value) == ("two_defects", 2.0)
     assert job.config.evaluation.count == 16  # the experiment's, not that of config.yaml
-
-
-def test_arms_and_experiments_inherit():
-    focus, child = make_config("arm=focus_all"), make_config("arm=focus_all_b2")
-    assert (focus.beta.value, child.beta.value) == (8.0, 2.0)
-    assert flattened(focus) | {"beta.value": 2.0, "label": child.label} == flattened(child)
-    exclusive, grid = (plan_of("-m", f"experiment={e}").jobs[0].config for e in ("efficiency", "two_defects"))
-    assert (exclusive.exclusive, exclusive.trainer.threads, exclusive.evaluation.count) == (True, None, 16)
-    assert (grid.exclusive, grid.trainer.threads, grid.evaluation.count) == (False, 1, 16)

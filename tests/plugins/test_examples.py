@@ -84,7 +84,8 @@ def fingerprint(site: Path, output: Path, *overrides: str) -> str:
 
 
 def test_a_run_takes_every_part_from_outside(site, tmp_path):
-    done = run(site, tmp_path, "sbp.train", *EVERYTHING, "scale=smoke", "selection.fraction=0.5")
+    numbers = ("selection.fraction=0.5", "budget.compute=5")
+    done = run(site, tmp_path, "sbp.train", *EVERYTHING, "scale=smoke", *numbers)
     assert done.returncode == 0, done.stderr + done.stdout
     (recorded,) = read_runs(open_store(None, tmp_path), "sbp")
     assert recorded.status == "FINISHED"
@@ -104,7 +105,7 @@ def test_a_run_takes_every_part_from_outside(site, tmp_path):
     assert kept[0] == 1.0  # the warm-up epoch
     assert kept[1:] == pytest.approx(0.5)
     scored = recorded.values("cost/scored_fraction")
-    assert scored[:3].tolist() == [0, 1, 1]  # before the selective epochs 0 and 1
+    assert scored[:5].tolist() == [0, 1, 1, 1, 0]  # before the selective epochs 0, 1, 2, and not 3
     # the loss of a weighted map, scored by a quantile of it
     assert any(key.startswith("scores/quantile/across/") for key in recorded.metrics)
     used = run(site, tmp_path, "sbp.cli.main", "evaluate", str(recorded.folder / "last.pt"))

@@ -14,7 +14,7 @@ import pytest
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 from tests.conftest import ROOT
-from tests.processes import command, fresh, sbp, start
+from tests.processes import command, sbp, start
 
 DEFECTS = ("scratch", "broken")
 EVERY_EPOCH = [
@@ -131,7 +131,7 @@ def test_the_same_job_alone_gives_the_same_numbers_as_in_the_sweep(runs, tmp_pat
 
 
 def test_evaluate_prints_the_metrics_that_the_run_logged(sweep, runs):
-    done = fresh("sbp.cli.main", "evaluate", str(runs[0].folder / "last.pt"), "--split", "val", output=sweep)
+    done = command("evaluate", str(runs[0].folder / "last.pt"), "--split", "val", output=sweep)
     assert done.returncode == 0, done.stderr
     printed = dict(line.split() for line in done.stdout.splitlines())
     assert float(printed["val/loss"]) == pytest.approx(runs[0].last("val/loss"), abs=1e-4)

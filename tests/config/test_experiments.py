@@ -1,0 +1,93 @@
+"""The experiments as configured: each job composes, arms mean the same everywhere, sections hold theirs."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from sbp.config import flattened
+from sbp.config.preflight import Plan, check_overrides
+from sbp.errors import UserError
+from sbp.report.sections import Section, chosen_sections
+from sbp.run.fingerprint import fingerprint
+from tests.conftest import ROOT, make_config, plan_of
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml"))
+OTHERS = ("demo", "search", "leakage")
+"""Experiments that are no section of the grid."""
+SECTIONS = [name for name in EXPERIMENTS if name not in OTHERS]
+KNOWN = chosen_sections()
+
+
+def section_plan(section: str, scale: str = "smoke") -> Plan:
+    return plan_of("-m", f"experiment={section}", f"scale={scale}", "seed=0,1")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("scale", ["smoke", pytest.param("cpu", marks=pytest.mark.slow)])
+def test_every_job_of_every_section_composes(section, scale):
+    plan = section_plan(section, scale)
+    assert plan.sweep
+    assert plan.complete
+    assert all(job.config.section == section for job in plan.jobs)
+    labels = {(job.config.label, job.config.seed) for job in plan.jobs}
+    assert len(labels) == len(plan.jobs)  # names tell the arms apart
+    assert len({fingerprint(job.config) for job in plan.jobs}) == len(plan.jobs)
+    threads = {job.config.trainer.threads for job in plan.jobs}
+    assert threads == ({None} if section == "efficiency" else {1})
+
+
+def test_an_arm_is_the_same_run_in_every_section():
+    known: dict[tuple[str | None, int], str] = {}
+    for section in SECTIONS:
+        for job in section_plan(section).jobs:
+            found = fingerprint(job.config)
+            assert known.setdefault((job.config.label, job.config.seed), found) == found
+    assert len(known) >= 2 * 20
+
+
+def test_an_experiment_without_m_is_a_sweep_too():
+    plan = check_overrides(["experiment=selectivity", "scale=smoke"])
+    assert plan.sweep
+    assert len(plan.jobs) == 8
+
+
+def test_every_comparison_holds_the_controls():
+    for section in set(SECTIONS) - {"preliminary_study", "gradient_similarity"}:
+        jobs = section_plan(section).jobs
+        names = {job.config.selection.name for job in jobs}
+        assert {"none", "random", "balanced"} <= names, section
+        assert len({job.config.budget.compute for job in jobs}) == 1
+
+
+def test_a_wrong_arm_is_one_line_before_anything_starts():
+    with pytest.raises(UserError, match=r"arm=focus_al: must be one of .* \(did you mean focus_all\?\)"):
+        check_overrides(["-m", "experiment=two_defects", "arm=baseline,focus_al"])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_sweeps_and_composes(name):
+    file = OmegaConf.load(ROOT / "conf/experiment" / f"{name}.yaml")
+    assert "arm" in file.hydra.sweeper.params or name in OTHERS
+    plan = section_plan(name) if name in SECTIONS else plan_of("-m", f"experiment={name}")
+    assert plan.sweep
+    assert len(plan.jobs) > 0 or not plan.complete
+
+
+@pytest.mark.parametrize("section", KNOWN, ids=lambda section: section.name)
+def test_a_section_has_the_arms_that_its_experiment_runs(section: Section):
+    jobs = [job for job in section_plan(section.experiment).jobs if job.config.seed == 0]
+    arms = [choice.removeprefix("arm=") for job in jobs for choice in job.overrides if "arm=" in choice]
+    assert list(section.arms) == arms
+    assert {job.config.exclusive for job in jobs} == {section.exclusive}
+    named = {measure.arm for claim in section.file.claims for measure in claim.measures()}
+    named |= {arm for figure in section.file.figures for arm in figure.arms}
+    run_somewhere = {arm for other in KNOWN for arm in other.arms}
+    assert named <= run_somewhere  # or a claim can never be judged
+
+
+def test_arms_and_experiments_inherit():
+    focus, child = make_config("arm=focus_all"), make_config("arm=focus_all_b2")
+    assert (focus.beta.value, child.beta.value) == (8.0, 2.0)
+    assert flattened(focus) | {"beta.value": 2.0, "label": child.label} == flattened(child)
+    exclusive, grid = (section_plan(e).jobs[0].config for e in ("efficiency", "two_defects"))
+    assert (exclusive.exclusive, exclusive.trainer.threads, exclusive.evaluation.count) == (True, None, 16)
+    assert (grid.exclusive, grid.trainer.threads, grid.evaluation.count) == (False, 1, 16)
