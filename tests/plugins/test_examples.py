@@ -211,6 +211,7 @@ def test_two_classes_of_one_name_are_one_line(site, tmp_path):
     assert "selection=balanced: sbp_examples.policy.TopFraction needs another name" in line
 
 
+@pytest.mark.slow
 def test_generated_images_are_made_anew_when_their_code_changes(site, tmp_path):
     changed = shutil.copytree(site, tmp_path / "changed")
     source = changed / "sbp_examples" / "source.py"
