@@ -160,8 +160,7 @@ def test_a_job_that_breaks_for_a_reason_nobody_foresaw_does_not_stop_the_others_
     assert "RuntimeError: out of luck (see " in done.stderr
     (trace,) = tmp_path.glob("sweeps/*/*/*/traceback.txt")
     assert "in broken" in trace.read_text()
-    statuses = {run.params["loss"]: run.status for run in read_runs(open_store(None, tmp_path), "sbp")}
-    assert statuses == {"focal": "FAILED", "bce": "FINISHED"}
+    assert [run.status for run in read_runs(open_store(None, tmp_path), "sbp")] == ["FINISHED"]
 
 
 @pytest.mark.parametrize(("gone", "code"), [(True, 143), (False, 0)])
