@@ -70,7 +70,7 @@ def assert_built_or_line(toy, key: str, value: str) -> None:
     assert not line or key.rpartition(".")[2] in line, "the key is not named"
 
 
-@settings(FEW, max_examples=20)
+@settings(FEW, max_examples=10)
 @given(key=st.sampled_from(KEYS), value=WRONG)
 def test_a_wrong_value_is_one_line_and_an_accepted_one_builds(toy, key, value):
     assert_built_or_line(toy, key, value)

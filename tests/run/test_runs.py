@@ -121,6 +121,7 @@ def test_the_config_the_data_set_and_the_checkpoints_are_artifacts(sweep, runs):
     assert [json.loads(line)["epoch"] for line in lines] == list(range(len(lines)))
 
 
+@pytest.mark.slow
 def test_the_same_job_alone_gives_the_same_numbers_as_in_the_sweep(runs, tmp_path):
     done = sbp("aggregation=mean", "beta=b8", "scale=smoke", output=tmp_path)
     assert done.returncode == 0, done.stderr

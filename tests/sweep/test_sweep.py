@@ -144,23 +144,31 @@ def test_a_failing_job_does_not_stop_the_others_and_is_named_at_the_end(tmp_path
     assert parents_of(tmp_path)[0].info.status == "FAILED"
 
 
-def test_a_job_that_breaks_for_a_reason_nobody_foresaw_does_not_stop_the_others_either(tmp_path):
+def test_jobs_that_break_for_reasons_nobody_foresaw_do_not_stop_the_others_either(tmp_path):
+    """One while its parts are built, before MLflow knows it; one while it trains."""
     hook = tmp_path / "hook.py"
     hook.write_text(
         "import sbp.build.trainer as build\n"
+        "from sbp.engine.losses import DiceBce\n"
         "real = build.make\n"
         "def broken(group, config, **given):\n"
         "    if group == 'loss' and config.name == 'focal': raise RuntimeError('out of luck')\n"
         "    return real(group, config, **given)\n"
+        "def torn(self, logits, target):\n"
+        "    raise MemoryError('out of space')\n"
         "build.make = broken\n"
+        "DiceBce.loss_map = torn\n"
     )
-    done = sbp("-m", "loss=focal,bce", "scale=smoke", output=tmp_path, FAULT_HOOK=str(hook))
+    done = sbp("-m", "loss=focal,dice_bce,bce", "scale=smoke", output=tmp_path, FAULT_HOOK=str(hook))
     assert done.returncode == 1
-    assert "sbp: 1 of 2 jobs failed" in done.stderr
+    assert "sbp: 2 of 3 jobs failed" in done.stderr
     assert "RuntimeError: out of luck (see " in done.stderr
-    (trace,) = tmp_path.glob("sweeps/*/*/*/traceback.txt")
-    assert "in broken" in trace.read_text()
-    assert [run.status for run in read_runs(open_store(None, tmp_path), "sbp")] == ["FINISHED"]
+    assert "MemoryError: out of space (see " in done.stderr
+    first, second = sorted(tmp_path.glob("sweeps/*/*/*/traceback.txt"))
+    assert "in broken" in first.read_text()
+    assert "in torn" in second.read_text()
+    statuses = {run.params["loss"]: run.status for run in read_runs(open_store(None, tmp_path), "sbp")}
+    assert statuses == {"dice_bce": "FAILED", "bce": "FINISHED"}
 
 
 @pytest.mark.parametrize(("gone", "code"), [(True, 143), (False, 0)])
