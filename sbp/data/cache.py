@@ -114,6 +114,7 @@ class _SplitWriter:
         self.files: dict[str, np.memmap] = {}
 
     def put(self, sample: Sample) -> None:
+        """Append a sample."""
         row = len(self.about["names"])
         known = sample.arrays() if self.pixels else {}
         for key, array in (known | {"labels": np.asarray(sample.masks.any(axis=(0, 1)))}).items():

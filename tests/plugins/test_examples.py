@@ -191,24 +191,30 @@ def test_the_source_of_a_plugin_is_part_of_the_fingerprint(site, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plugin_that_cannot_be_imported_is_one_line(site, tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "import numpy as np",
+            "import nothing_of_that_name",
+            "plugin sbp_examples of sbp-examples: importing sbp_examples failed: ModuleNotFoundError",
+        ),
+        (
+            'register("top_fraction")',
+            'register("balanced")',
+            "selection=balanced: sbp_examples.policy.TopFraction needs another name",
+        ),
+    ],
+    ids=["not importable", "name is taken"],
+)
+def test_a_plugin_that_cannot_be_used_is_one_line(site, tmp_path, old, new, message):
     broken = shutil.copytree(site, tmp_path / "broken")
-    (broken / "sbp_examples" / "policy.py").write_text("import nothing_of_that_name\n")
+    policy = broken / "sbp_examples" / "policy.py"
+    policy.write_text(policy.read_text().replace(old, new))
     done = run(broken, tmp_path, "sbp.train", "scale=smoke")
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    assert "plugin sbp_examples of sbp-examples: importing sbp_examples failed: ModuleNotFoundError" in line
-
-
-@pytest.mark.slow
-def test_two_classes_of_one_name_are_one_line(site, tmp_path):
-    twice = shutil.copytree(site, tmp_path / "twice")
-    policy = twice / "sbp_examples" / "policy.py"
-    policy.write_text(policy.read_text().replace('register("top_fraction")', 'register("balanced")'))
-    done = run(twice, tmp_path, "sbp.train", "scale=smoke")
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
-    assert "selection=balanced: sbp_examples.policy.TopFraction needs another name" in line
+    assert message in line
 
 
 @pytest.mark.slow
