@@ -18,7 +18,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from sbp.config import Config, validated
-from sbp.config.command_line import quoted, without_plus
+from sbp.config.command_line import plain, without_plus
+from sbp.config.found_defects import fill_defects
 from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
 from sbp.errors import TrainingDiverged, UserError
@@ -79,6 +80,7 @@ def job(cfg: DictConfig) -> float:
         cfg.run_dir = str(folder)
         if cfg.if_exists == "auto":
             cfg.if_exists = "resume" if in_sweep() else "retrain"
+        fill_defects(cfg)
         OmegaConf.resolve(cfg)
         from sbp.run.execute import run
 
@@ -125,7 +127,7 @@ def start(arguments: Sequence[str]) -> list[str]:
     """Hand a checked command line to Hydra; returns the lines of a sweep's jobs that failed."""
     failed_jobs.clear()
     before = sys.argv
-    sys.argv = [before[0], *quoted(without_plus(arguments)[0])]
+    sys.argv = [before[0], *plain(arguments)]
     try:
         job()
     finally:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 from sbp import config as c
@@ -14,6 +15,8 @@ from sbp.errors import UserError
 from sbp.plugins.discovery import foreign_source
 from sbp.utils.progress import CountProgress
 
+log = logging.getLogger("sbp")
+
 
 def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
     """The data set's source; it checks what can be checked without reading images."""
@@ -21,22 +24,30 @@ def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
     if not isinstance(config, c.DiskData):
         return made
     size, val, test = config.image_size, config.val_fraction, config.test_fraction
-    reading = Reading(size, size, config.fit, config.channels, config.white_level, config.on_bad == "skip")
+    listing = made.list(config.root, config.defects)
+    if listing.about:
+        log.info("%s: %s", config.root, listing.about)
+    skip_bad = config.on_bad == "skip"
+    exif = listing.exif if config.exif is None else config.exif == "apply"
+    reading = Reading(size, size, config.fit, config.channels, config.white_level, skip_bad, exif)
     file = Path(config.split_file) if config.split_file else default_split_file(config, output_root)
     fractions = {"train": 1 - val - test, "val": val, "test": test}
-    splitting = Splitting(fractions, config.seed, config.split_by, file)
+    splitting = Splitting(fractions, config.seed, config.split_by, file, config.official_splits)
     digest_cache = Path(output_root) / "cache" / "contents.json"
-    listing = made.list(config.root, config.defects)
     return ListedSource(config.name, listing, reading, splitting, digest_cache)
 
 
-SPLIT_KEYS = {"name", "seed", "root", "defects", "val_fraction", "test_fraction", "split_by"}
+SPLIT_KEYS = {
+    *("name", "seed", "root", "defects", "val_fraction", "test_fraction", "split_by", "official_splits")
+}
 """Keys that, beside the layout's own, matter to which image is in which split."""
 
 
 def default_split_file(config: c.DiskData, output_root: str | Path) -> Path:
     """One file for each folder of images and way to split it."""
     key = {name: getattr(config, name) for name in SPLIT_KEYS | own_keys("data", config.name)}
+    if config.official_splits:  # as it was before there was the key
+        del key["official_splits"]
     key |= {"root": str(Path(config.root or "").expanduser().resolve()), "defects": sorted(config.defects)}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     return Path(output_root) / "splits" / f"{config.name}-{digest}.csv"

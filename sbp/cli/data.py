@@ -1,7 +1,8 @@
-"""`sbp data check` and `sbp data show`: what a data set is, before anything is trained on it."""
+"""`sbp data check`, `show` and `convert`: what a data set is, before anything is trained on it."""
 
 import argparse
 import csv
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from sbp.build.data import build_source
 from sbp.config import Config, DiskData
 from sbp.config.preflight import check_overrides
 from sbp.data.audit import Finding, ImageFacts, find, near_pairs, read_all
+from sbp.data.convert import TARGETS, convert
 from sbp.data.disk.resize import Resizer
 from sbp.data.disk.source import ListedSource, read_item
 from sbp.data.source import SPLITS, Sample
@@ -27,11 +29,11 @@ DETAILS = 5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `check` or `show`; returns the exit code: 1 if the check found errors."""
+    """Run `check`, `show` or `convert`; returns the exit code: 1 if the check found errors."""
     parser = argparse.ArgumentParser("sbp data", description=__doc__)
-    parser.add_argument("command", choices=("check", "show"))
+    parser.add_argument("command", choices=("check", "show", "convert"))
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="as for train: data=masks data.root=..."
+        "overrides", nargs="*", metavar="KEY=VALUE", help="as for train: data.root=FOLDER data.group=..."
     )
     parser.add_argument("--out", type=Path, help="folder; default: data/NAME in the output folder")
     parser.add_argument("--images", type=int, default=8, help="show: images per row (default 8)")
@@ -41,7 +43,10 @@ def main(arguments: Sequence[str]) -> int:
         help="check: correlation, above 0 and at most 1, from which two images show the same (default: found "
         "from the set; raise it where different parts look alike)",
     )
+    parser.add_argument("--to", choices=tuple(TARGETS), help="convert: the layout to write")
     options = parser.parse_args(arguments)
+    if (options.command == "convert") != (options.to is not None):
+        raise UserError("--to LAYOUT: belongs to convert, as in sbp data convert data.root=F --to coco")
     if options.alike is not None and not 0 < options.alike <= 1:
         raise UserError(f"--alike {options.alike}: must be above 0 and at most 1")
     plan = check_overrides(options.overrides)
@@ -49,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError("sbp data takes one data set, not a sweep")
     config = plan.jobs[0].config
     out = options.out or Path(config.output_root) / "data" / config.data.name
+    if options.command == "convert":
+        return converted(config, options.to, options.out or out / options.to)
     out.mkdir(parents=True, exist_ok=True)
     if options.command == "show":
         print(f"sheet: {show(config, out / 'sheet.png', options.images)}")
@@ -67,7 +74,7 @@ def show(config: Config, path: Path, columns: int = 8) -> Path:
         if all(len(found) >= columns for found in groups.values()):
             break
         sample = source.sample("train", int(index))
-        held = [d for d, there in zip(source.defects, sample.masks.max(axis=(0, 1)), strict=True) if there]
+        held = [defect for defect, there in zip(source.defects, sample.labels, strict=True) if there]
         for name in held or ["healthy"]:
             groups[name].append(sample)
     first = next(found[0] for found in groups.values() if found)
@@ -86,17 +93,17 @@ def show(config: Config, path: Path, columns: int = 8) -> Path:
 def check(config: Config, out: Path, alike: float | None = None) -> int:
     """Read everything once, print counts, findings and a verdict; writes images.csv, findings.txt and, if
     there is something to look at, findings.png. Returns 1 if there are errors."""
-    if not isinstance(config.data, DiskData):
-        raise UserError(f"data={config.data.name}: is generated, there are no files to check")
+    data = _disk_data(config)
     # all that cannot be read is to be named, not the first alone
-    source = build_source(replace(config.data, on_bad="skip"), config.output_root)
-    assert isinstance(source, ListedSource)
+    source = _listed(replace(data, on_bad="skip"), config.output_root)
     items, splits, reading = source.listing.items, source.splits_of, source.reading
-    facts = read_all(items, source.defects, reading.channels, reading.white_level, CountProgress("reading"))
+    facts = read_all(items, source.defects, reading, CountProgress("reading"))
     known = [k for k, fact in enumerate(facts) if fact.texture is not None]
     near, threshold = near_pairs([t for f in facts if (t := f.texture) is not None], threshold=alike)
     near = [replace(pair, i=known[pair.i], j=known[pair.j]) for pair in near]
-    findings = find(items, splits, source.defects, facts, near, config.data.on_bad == "skip")
+    findings = find(items, splits, source.defects, facts, near, data.on_bad == "skip", reading.exif)
+    if source.listing.about:
+        print(f"{data.root}: {source.listing.about}\n")
     print(counts_table(source, facts))
     print(f"\n{len(near)} pairs of images show the same (correlation of {threshold:.2f} or more)")
     print("\n".join(_lines(findings, DETAILS)))
@@ -108,6 +115,26 @@ def check(config: Config, out: Path, alike: float | None = None) -> int:
     errors = sum(finding.severity == "error" for finding in findings)
     print(f"\n{verdict(errors, len(findings) - errors)}")
     return 1 if errors else 0
+
+
+def converted(config: Config, target: str, out: Path) -> int:
+    """Write the data set in another layout, and say how to read it."""
+    source = _listed(_disk_data(config), config.output_root)
+    words = convert(source, target, out, CountProgress("converting"))
+    print(f"written: {out}\ncheck it: sbp data check {shlex.join(words)}")
+    return 0
+
+
+def _disk_data(config: Config) -> DiskData:
+    if not isinstance(config.data, DiskData):
+        raise UserError(f"data={config.data.name}: is generated; name a folder of images, data.root=FOLDER")
+    return config.data
+
+
+def _listed(data: DiskData, output_root: str) -> ListedSource:
+    source = build_source(data, output_root)
+    assert isinstance(source, ListedSource)
+    return source
 
 
 def verdict(errors: int, warnings: int) -> str:
@@ -161,9 +188,9 @@ def _findings_sheet(
         for k in [k for pair in finding.pairs[:rows] for k in pair] or finding.images[: 2 * rows]:
             if not facts[k].error:
                 item = source.listing.items[k]
-                image, masks = read_item(item, source.defects, reading.channels, reading.white_level)
+                image, masks, void = read_item(item, source.defects, reading)
                 title = f"{number}: {source.splits_of[k]} {Path(item.name).stem}"
-                cells.append((resizer.image(image), resizer.masks(masks), title))
+                cells.append((resizer.image(image), resizer.masks(masks, void), title))
     if not cells:
         return None
     images, masks, titles = zip(*cells, strict=True)

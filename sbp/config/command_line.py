@@ -28,6 +28,16 @@ KEYS = {
 }
 
 
+def plain(arguments: Sequence[str]) -> list[str]:
+    """The arguments as Hydra takes them: quoted, without what is no longer needed, and with data=auto where
+    they name a folder of images and nothing says what it holds."""
+    words = quoted(without_plus(arguments)[0])
+    keys = {word.lstrip("+").partition("=")[0] for word in words}
+    if "data.root" in keys and not keys & {"data", *OVERLAYS}:
+        words.append("data=auto")
+    return words
+
+
 def quoted(arguments: Sequence[str]) -> list[str]:
     """The arguments, those in quotes whose text Hydra's grammar has no word for: data.root=/bilder/größe,
     run_name=second (new). Lists, several values and what has quotes are left as they are."""

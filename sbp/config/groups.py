@@ -71,8 +71,10 @@ class DiskData(DataConfig):
     """Images on disk. fit, white_level: see sbp.data.disk.source.Reading; with fit=tile, image_size is the
     side of a tile, and tile_overlap the share of it that neighbours have in common when a whole image is
     scored or evaluated; split_by: group, or image, which leaks where images are related; split_file: where
-    the split is kept, None: in the output folder; on_bad: stop at a file that cannot be trusted, or skip its
-    image and say so; cache: decode once to disk, stream from the files, or auto: as the disk has room."""
+    the split is kept, None: in the output folder; official_splits: keep those that the set comes with; exif:
+    `apply`, rotate images as EXIF says, or `ignore`, None: as the tools do that write the layout; on_bad:
+    stop at a file that cannot be trusted, or skip its image and say so; cache: decode once to disk, stream
+    from the files, or auto: as the disk has room."""
 
     root: str | None = None
     fit: str = "resize"
@@ -80,6 +82,8 @@ class DiskData(DataConfig):
     test_fraction: float = 0.2
     split_by: str = "group"
     split_file: str | None = None
+    official_splits: bool = True
+    exif: str | None = None
     white_level: int | None = None
     on_bad: str = "stop"
     tile_overlap: float = 0.25
@@ -91,6 +95,8 @@ class DiskData(DataConfig):
         one_of("data.split_by", self.split_by, ("group", "image"))
         one_of("data.cache", self.cache, ("auto", "disk", "stream"))
         one_of("data.on_bad", self.on_bad, ("stop", "skip"))
+        if self.exif is not None:
+            one_of("data.exif", self.exif, ("apply", "ignore"))
         ok = 0 <= self.tile_overlap <= 0.75
         require(ok, "data.tile_overlap", self.tile_overlap, "between 0 and 0.75")
         require(self.channels in (1, 3), "data.channels", self.channels, "1 (grey) or 3 (colour)")

@@ -26,8 +26,7 @@ from sbp.config.command_line import (
     QUOTES,
     expect_present_names,
     expect_readable,
-    quoted,
-    without_plus,
+    plain,
 )
 from sbp.config.paths import conf_dir, output_root
 from sbp.errors import UserError
@@ -62,7 +61,7 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
     they ask for help or another config.
     """
     register_schemas()
-    overrides = [a for a in quoted(without_plus(arguments)[0]) if a not in ("-m", "--multirun")]
+    overrides = [a for a in plain(arguments) if a not in ("-m", "--multirun")]
     expect_present_names(overrides)
     if any(a.startswith("-") for a in overrides):
         return Plan([], False, False)

@@ -71,7 +71,10 @@ def build_cache(
         writer = _SplitWriter(partial, split, lengths[split], about, pixels)
         while about["done"] < lengths[split]:
             try:
-                writer.put(source.sample(split, about["done"]))
+                sample = source.sample(split, about["done"])
+                writer.put(sample)
+                if sample.note:
+                    state["notes"][sample.note] = state["notes"].get(sample.note, 0) + 1
             except UserError as error:
                 if not getattr(source, "skip_bad", False):
                     raise
@@ -89,6 +92,7 @@ def build_cache(
     mean, std = _channel_statistics(state["splits"]["train"])
     splits = {s: {k: state["splits"][s][k] for k in ("names", "kinds", "rows")} for s in SPLITS}
     meta = {"description": description, "splits": splits, "skipped": state["skipped"]}
+    meta["notes"] = state["notes"]
     write_atomically(partial / "meta.json", json.dumps(meta | {"mean": mean, "std": std}))
     (partial / "state.json").unlink()
     os.replace(partial, folder)
@@ -96,9 +100,9 @@ def build_cache(
 
 def _read_state(partial: Path) -> dict:
     with contextlib.suppress(OSError, ValueError):
-        return json.loads((partial / "state.json").read_text())
+        return {"notes": {}} | json.loads((partial / "state.json").read_text())
     empty = {s: {"done": 0, "names": [], "kinds": [], "rows": [], "sums": [], "pixels": 0} for s in SPLITS}
-    return {"splits": empty, "skipped": []}
+    return {"splits": empty, "skipped": [], "notes": {}}
 
 
 class _SplitWriter:
@@ -117,7 +121,7 @@ class _SplitWriter:
         """Append a sample."""
         row = len(self.about["names"])
         known = sample.arrays() if self.pixels else {}
-        for key, array in (known | {"labels": np.asarray(sample.masks.any(axis=(0, 1)))}).items():
+        for key, array in (known | {"labels": sample.labels}).items():
             self._file(key, array)[row] = array
         self.about["names"].append(sample.name)
         self.about["kinds"].append(sample.kind)

@@ -124,5 +124,7 @@ def _open(source: Source, folder: Path, digest: str, pixels: bool) -> DataSet:
         splits[split] = Split(**arrays, labels=labels, names=about["names"], kinds=about["kinds"])
     for line in meta["skipped"]:
         log.warning("skipped: %s", line)
+    for note, images in meta.get("notes", {}).items():
+        log.warning("%d %s", images, note)
     mean, std = tuple(meta["mean"]), tuple(meta["std"])
     return DataSet(source.name, source.defects, splits, mean, std, digest, folder)

@@ -8,16 +8,18 @@ import numpy as np
 from sbp.plugins.registry import Registry
 
 SPLITS = ("train", "val", "test")
+VOID = 255
+"""In a mask: a pixel of which nobody says what it shows. It counts neither for loss, score nor metrics."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """One image with its annotation.
 
-    image: (H, W, C) uint8. masks: (H, W, D) uint8 in {0, 1}, the annotations that training sees, one
+    image: (H, W, C) uint8. masks: (H, W, D) uint8 in {0, 1, VOID}, the annotations that training sees, one
     channel per defect. clean_masks: the same without annotation errors, where they are known
     (synthetic data). kind: what the image holds beside defects, for example "fibre" for a healthy
-    look-alike; empty for an ordinary image.
+    look-alike; empty for an ordinary image. note: what a user should know of how it was read.
     """
 
     image: np.ndarray
@@ -25,6 +27,12 @@ class Sample:
     clean_masks: np.ndarray | None
     name: str
     kind: str = ""
+    note: str = ""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(D,) bool, which defects the annotation holds."""
+        return (self.masks == 1).any(axis=(0, 1))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Those of image, masks and clean_masks that are known, by what they are called in a Split."""

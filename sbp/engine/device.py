@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from sbp.data.source import VOID
 from sbp.errors import UserError
 
 
@@ -37,9 +38,13 @@ class Compute:
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
         return ((x - self.mean) / self.std).contiguous(memory_format=self.memory_format)
 
-    def targets(self, masks: Tensor) -> Tensor:
-        """(B, H, W, D) uint8 to (B, D, H, W) float32 in {0, 1} on the device."""
-        return masks.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+    def targets(self, masks: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, H, W, D) uint8 in {0, 1, VOID} to target (B, D, H, W) float32 in {0, 1} on the device, and
+        which of its pixels count, (B, D, H, W) bool, None for all."""
+        target = masks.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        if not masks.numel() or masks.amax() <= 1:  # on the CPU still: no wait for the device
+            return target.float(), None
+        return (target == 1).float(), target != VOID
 
     def autocast(self, precision: str) -> contextlib.AbstractContextManager:
         """The context that a forward pass runs in."""

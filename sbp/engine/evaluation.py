@@ -14,9 +14,12 @@ from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
 from sbp.metrics import PixelAveragePrecision, RegionAveragePrecision, mean_over_defects, names
+from sbp.selection.aggregation import Mean
 
 if TYPE_CHECKING:
     from sbp.engine.trainer import Trainer
+
+MEAN = Mean()
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,17 @@ class Evaluator:
         losses = np.zeros(len(self.defects))
         with evaluating(model):
             for batch in plain_batches(split, np.arange(len(split)), self.batch_size):
-                target = self.compute.targets(batch.masks)
+                target, valid = self.compute.targets(batch.masks)
                 with self.compute.autocast(self.precision):
                     logits = model(self.compute.inputs(batch.images))
                 logits = logits.float()
-                losses += self.loss.loss_map(logits, target).mean(dim=(2, 3)).sum(dim=0).cpu().numpy()
-                pixels.update(logits, target)
-                probabilities = logits.sigmoid().cpu()
+                loss_map = self.loss.loss_map(logits, target)
+                losses += MEAN(loss_map, target, valid).sum(dim=0).cpu().numpy()
+                pixels.update(logits, target, valid)
+                probabilities = logits.sigmoid()
+                if valid is not None:  # neither found nor a false alarm
+                    probabilities = probabilities * valid
+                probabilities = probabilities.cpu()
                 regions.update(probabilities, target)
                 if clean is not None and split.clean_masks is not None:
                     clean.update(probabilities, _channels_first(split.clean_masks[batch.indices]))
@@ -85,7 +92,7 @@ class Evaluator:
         regions = self._regions()
         for batch in plain_batches(split, np.arange(len(split)), self.batch_size):
             prediction = _channels_first(split.clean_masks[batch.indices]).float()
-            regions.update(prediction, _channels_first(batch.masks.numpy()))
+            regions.update(prediction, _channels_first(batch.masks.numpy() == 1))
         return self._named({"oracle_map": regions.compute().ap}, prefix)
 
     def _regions(self) -> RegionAveragePrecision:

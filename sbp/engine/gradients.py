@@ -103,7 +103,7 @@ class GradientProbe(Callback):
         """(n,) each image's score as selection would see it, the largest over defects."""
         with evaluating(self.model):
             passes = self._passes(split, indices)
-            parts = [self.aggregation(loss_map, target).amax(dim=1) for loss_map, _, target in passes]
+            parts = [self.aggregation(loss_map, *target).amax(dim=1) for loss_map, _, target in passes]
         return torch.cat(parts).cpu().numpy()
 
     def _sum(self, split: Split, indices: np.ndarray) -> Gradients:
@@ -111,19 +111,21 @@ class GradientProbe(Callback):
         total = [torch.zeros_like(p) for p in self.parameters]
         with evaluating(self.model, gradients=True):
             for loss_map, logits, target in self._passes(split, indices):
-                value = self.loss.reduce(loss_map, logits, target) * len(target)
+                value = self.loss.reduce(loss_map, logits, *target) * len(logits)
                 gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
                 for t, g in zip(total, gradients, strict=True):
                     if g is not None:
                         t += g
         return total
 
-    def _passes(self, split: Split, indices: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Loss map, logits and target of each chunk."""
+    def _passes(
+        self, split: Split, indices: np.ndarray
+    ) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor | None]]]:
+        """Loss map, logits and target, with which of its pixels count, of each chunk."""
         for batch in plain_batches(split, indices, self.chunk):
             target = self.compute.targets(batch.masks)
             logits = self.model(self.compute.inputs(batch.images)).float()
-            yield self.loss.loss_map(logits, target), logits, target
+            yield self.loss.loss_map(logits, target[0]), logits, target
 
 
 def _flat(gradients: Gradients) -> Tensor:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class SegmentationLoss(ABC):
-    """A loss on logits and target (B, D, H, W), target in {0, 1}."""
+    """A loss on logits and target (B, D, H, W), target in {0, 1}. valid: (B, D, H, W) bool, which pixels
+    count, or None for all."""
 
     name: str
 
@@ -24,9 +25,16 @@ class SegmentationLoss(ABC):
     def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss per pixel (B, D, H, W), at least 0, in nats."""
 
-    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """The scalar to minimise, from the loss map and whatever else the loss takes into account."""
-        return loss_map.mean()
+        return mean_where(loss_map, valid)
+
+
+def mean_where(values: Tensor, valid: Tensor | None) -> Tensor:
+    """The mean over the pixels that count; 0 where none does."""
+    if valid is None:
+        return values.mean()
+    return (values * valid).sum() / valid.sum().clamp_min(1)
 
 
 LOSSES: Registry[SegmentationLoss] = Registry("loss")
@@ -79,9 +87,11 @@ class DiceBce(Bce):
         fraction(dice_weight=dice_weight)
         self.dice_weight = dice_weight
 
-    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         probability = logits.sigmoid()
+        if valid is not None:
+            probability = probability * valid
         overlap = 2 * (probability * target).sum(dim=(0, 2, 3)) + 1
         total = probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3)) + 1
         dice = 1 - (overlap / total).mean()
-        return (1 - self.dice_weight) * loss_map.mean() + self.dice_weight * dice
+        return (1 - self.dice_weight) * mean_where(loss_map, valid) + self.dice_weight * dice

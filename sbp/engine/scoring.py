@@ -66,22 +66,33 @@ class Scorer:
         parts = []
         with evaluating(self.model):
             for batch in plain_batches(split, indices, self.batch_size):
-                images, target = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
-                parts.append(self._score_batch(images, target, generator))
+                target, valid = self.compute.targets(batch.masks)
+                parts.append(self._score_batch(self.compute.inputs(batch.images), target, valid, generator))
                 if progress:
                     progress(len(batch.indices))
         if not parts:
             return np.empty((len(self.aggregations), 0, split.masks.shape[-1]), dtype=np.float32)
         return torch.cat(parts, dim=1).cpu().numpy()
 
-    def _score_batch(self, images: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
-        images, target, valid = self.aggregations[0].transform(images, target, generator)
+    def _score_batch(
+        self, images: Tensor, target: Tensor, valid: Tensor | None, generator: torch.Generator
+    ) -> Tensor:
+        images, target, valid = self._transform(images, target, valid, generator)
         if self.scale_factor != 1.0:
             images, target, valid = self._rescale(images, target, valid)
         with self.compute.autocast(self.precision):
             logits = self.model(images.contiguous(memory_format=self.compute.memory_format))
         loss_map = self.loss.loss_map(logits.float(), target)
         return aggregate_all(self.aggregations, loss_map, target, valid)
+
+    def _transform(self, images: Tensor, target: Tensor, known: Tensor | None, generator: torch.Generator):
+        transform = self.aggregations[0].transform
+        if known is None:
+            return transform(images, target, generator)
+        # void pixels move along with the target
+        images, both, inside = transform(images, torch.cat([target, known.float()], dim=1), generator)
+        target, known = both[:, : known.shape[1]], both[:, known.shape[1] :] > 0
+        return images, target, known if inside is None else known & inside
 
     def _rescale(self, images: Tensor, target: Tensor, valid: Tensor | None):
         images = F.interpolate(images, scale_factor=self.scale_factor, mode="bilinear", antialias=True)
@@ -100,7 +111,9 @@ class Scorer:
                     logits = self.model(self.compute.inputs(batch.images))
                 logits = logits.float()
                 probabilities.append(logits.sigmoid().cpu())
-                losses.append(self.loss.loss_map(logits, self.compute.targets(batch.masks)).cpu())
+                target, valid = self.compute.targets(batch.masks)
+                loss_map = self.loss.loss_map(logits, target)
+                losses.append((loss_map if valid is None else loss_map * valid).cpu())
         return LossMaps(torch.cat(probabilities).numpy(), torch.cat(losses).numpy())
 
 

@@ -193,12 +193,12 @@ class Trainer:
             return next(batches, None)
 
     def _step(self, batch: Batch, epoch: int, step: int) -> torch.Tensor:
-        images, target = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
+        images, (target, valid) = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
         with self.compute.autocast(self.precision):
             logits = self.model(images)
         logits = logits.float()
         loss_map = self.loss.loss_map(logits, target)
-        value = self.loss.reduce(loss_map, logits, target)
+        value = self.loss.reduce(loss_map, logits, target, valid)
         if self.compute.device.type == "cpu" and not value.isfinite():
             raise self._diverged(epoch, step, batch.indices)
         self.optimizer.zero_grad(set_to_none=True)
@@ -207,7 +207,7 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         if self.sampler.writes_back:
-            scores = aggregate_all(self.scorer.aggregations, loss_map.detach(), target)
+            scores = aggregate_all(self.scorer.aggregations, loss_map.detach(), target, valid)
             self.sampler.record_scores(batch.indices, scores.cpu().numpy(), epoch)
         return value.detach()
 

@@ -28,12 +28,12 @@ class PixelAveragePrecision:
         self.num_defects, self.bins, self.limit = num_defects, bins, limit
         self.counts = np.zeros((2, num_defects, bins), dtype=np.int64)
 
-    def update(self, logits: "Tensor", target: "Tensor") -> None:
+    def update(self, logits: "Tensor", target: "Tensor", valid: "Tensor | None" = None) -> None:
         """Add a batch of any size, on the CPU or a GPU.
 
         logits: (B, D, H, W), any float type; infinite ones fall into the end bins. target: (B, D, H, W),
-        any type; a pixel that is not 0 is positive. Raises ValueError on other shapes and on NaN logits,
-        and then nothing is added.
+        any type; a pixel that is not 0 is positive. valid: (B, D, H, W) bool, which pixels count, None for
+        all. Raises ValueError on other shapes and on NaN logits, and then nothing is added.
         """
         if logits.ndim != 4 or logits.shape[1] != self.num_defects or logits.shape != target.shape:
             raise ValueError(
@@ -47,7 +47,8 @@ class PixelAveragePrecision:
         index = scaled.clamp_(0, self.bins - 1).int()
         index += index.new_tensor(np.arange(self.num_defects) * self.bins).view(1, -1, 1, 1)
         index.add_(target.to(index.device).bool(), alpha=self.num_defects * self.bins)
-        counts = index.flatten().bincount(minlength=self.counts.size)
+        counted = index.flatten() if valid is None else index[valid.to(index.device)]
+        counts = counted.bincount(minlength=self.counts.size)
         self.counts += counts.cpu().numpy().reshape(self.counts.shape)
 
     def compute(self) -> np.ndarray:

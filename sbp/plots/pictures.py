@@ -20,6 +20,9 @@ from sbp.plots.style import (
 
 CELL_AREA = 232 * 232
 CLEAN_COLOUR = "#F0E442"  # the yellow of Okabe and Ito, seen on light and dark metal alike
+VOID_COLOUR = "#808080"
+VOID = 255
+"""In a mask: a pixel of which nobody says what it shows."""
 THRESHOLD = 0.5
 HEAD, ROW_TITLE, GAP = 36, 20, 8
 """Pixels of the names of columns, of a row's title, and between pictures."""
@@ -28,7 +31,8 @@ HEAD, ROW_TITLE, GAP = 36, 20, 8
 def overlay(image: np.ndarray, masks: np.ndarray, alpha: float = 0.4) -> np.ndarray:
     """The image with each defect's mask as a translucent tint and an outline around it.
 
-    image: (H, W), (H, W, 1) or (H, W, 3) uint8; masks: (H, W, D) bool, or integers where all but 0 counts;
+    image: (H, W), (H, W, 1) or (H, W, 3) uint8; masks: (H, W, D) bool, or integers where all but 0 counts
+    and VOID is tinted grey;
     alpha: opacity of the tint, 0..1. The outline lies just outside the mask, 1 pixel wide plus one per 512
     pixels of the longer side. Returns (H, W, 3) uint8 RGB. Raises ValueError if shapes or alpha do not fit.
     """
@@ -36,14 +40,21 @@ def overlay(image: np.ndarray, masks: np.ndarray, alpha: float = 0.4) -> np.ndar
         raise ValueError(f"masks of shape {masks.shape} for an image of shape {image.shape}")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha={alpha}, must lie in 0..1")
-    masks = masks.astype(bool)
+    masks, void = known_and_void(masks)
     picture = to_rgb_image(image)
+    tint(picture, void * alpha, VOID_COLOUR)
     for index in range(masks.shape[-1]):
         tint(picture, masks[..., index] * alpha, defect_colour(index))
     thickness = outline_width(picture)
     for index in range(masks.shape[-1]):
         outline(picture, masks[..., index], defect_colour(index), thickness)
     return picture
+
+
+def known_and_void(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks (H, W, D) as bool without the pixels of which nobody says what they show, and those (H, W)."""
+    void = np.equal(masks, VOID) & (masks.dtype != bool)
+    return masks.astype(bool) & ~void, np.asarray(void.any(axis=-1))
 
 
 def to_rgb_image(image: np.ndarray) -> np.ndarray:
@@ -114,11 +125,14 @@ def annotation_picture(
     clean: np.ndarray | None = None,
     dense: int = 1,
 ) -> np.ndarray:
-    """The image with the outlines of its annotation (H, W, D), and of the clean mask dashed in yellow.
+    """The image with the outlines of its annotation (H, W, D), and of the clean mask dashed in yellow. Where
+    the annotation is VOID the picture is grey.
 
     size: (width, height) in pixels of the picture; dense: how many of them make a pixel of the figure.
     """
     picture = fit_image(image, size)
+    annotation, void = known_and_void(annotation)
+    tint(picture, (fit_map(void, size) > 0) * 0.6, VOID_COLOUR)
     for index in range(annotation.shape[-1]):
         outline(picture, fit_map(annotation[..., index], size) > 0, defect_colour(index), 2 * dense)
     if clean is not None:

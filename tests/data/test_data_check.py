@@ -164,7 +164,7 @@ def test_images_that_are_to_be_shown_rotated_are_named(root, check):
         image.save(path, exif=exif)
     code, said = check(root, BY_PART)
     assert code == 0
-    assert "1 images say (EXIF) that they are to be shown rotated; they are read as they are stored" in said
+    assert "1 images say (EXIF) that they are to be shown rotated and are read as they are stored" in said
 
 
 def test_plain_images_have_nothing_to_recognise():
@@ -324,8 +324,9 @@ def test_the_command_says_mistakes_in_one_line_and_has_its_exit_codes(root, tmp_
     assert wrong.stderr.count("\n") == 1
     assert "data.defects=rust" in wrong.stderr
     assert run("check", "data=inspection").returncode == 2
-    empty = run("check", "data=masks", f"data.root={root}")
-    assert "data.defects is empty: must name at least one defect" in empty.stderr
+    empty = run("check", "data=masks")
+    assert empty.returncode == 2
+    assert "data.root is not set: expected are images/NAME.png" in empty.stderr
 
 
 @pytest.mark.parametrize(

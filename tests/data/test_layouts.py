@@ -9,7 +9,7 @@ import pytest
 
 from sbp.data.disk.annotations import Polygons
 from sbp.data.disk.listing import Item, Listing
-from sbp.data.disk.source import read_item
+from sbp.data.disk.source import Reading, read_item
 from sbp.data.layouts import LAYOUTS
 from sbp.errors import UserError
 
@@ -36,7 +36,7 @@ def listed(layout: str, root: Path | None, defects: list[str], **keys) -> Listin
 
 def read(listing: Listing, name: str) -> tuple[np.ndarray, np.ndarray]:
     (item,) = [item for item in listing.items if item.name == name]
-    return read_item(item, listing.defects, 1)
+    return read_item(item, listing.defects, Reading(H, W))[:2]
 
 
 def names(listing: Listing) -> list[str]:
@@ -228,7 +228,12 @@ SHORT = {"id": 5, "image_id": 1, "category_id": 7}
         ({"images": None}, r"annotations\.json: has no list images"),
         ({"categories": []}, r"data\.defects=scratch: annotations\.json has the categories"),
         (
-            {"categories": [{"id": k, "name": n} for k, n in ((7, "scratch"), (9, "dent"), (1, "rust"))]},
+            {
+                "categories": [{"id": k, "name": n} for k, n in ((7, "scratch"), (9, "dent"), (1, "rust"))],
+                "annotations": [
+                    {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4]]}
+                ],
+            },
             r"category rust is not in data\.defects.*data\.ignore=\[rust\]",
         ),
         ({"images": [{"id": 1, "file_name": "z.png"}], "annotations": []}, r"image 1: z\.png: no such file"),

@@ -606,7 +606,7 @@ def test_what_a_mask_value_means_is_said_on_the_command_line():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.defects=[]", "data.defects is empty: must name at least one defect"),
+        ("data.defects=[]", "data.root=nowhere: no such folder"),
         ("data.fit=crop", "data.fit=crop: must be one of resize, pad, tile"),
         ("data.cache=ram", "data.cache=ram: must be one of auto, disk, stream"),
         ("data.on_bad=maybe", "data.on_bad=maybe: must be one of stop, skip"),

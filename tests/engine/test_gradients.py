@@ -31,7 +31,7 @@ def autograd_mean(trainer, split, indices) -> torch.Tensor:
     images, masks = (torch.from_numpy(a[np.sort(indices)]) for a in (split.images, split.masks))
     logits = model(probe_of(trainer).compute.inputs(images))
     torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, probe_of(trainer).compute.targets(masks)
+        logits, probe_of(trainer).compute.targets(masks)[0]
     ).backward()
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     return torch.cat([g.reshape(-1) for g in grads])

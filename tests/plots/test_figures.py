@@ -315,11 +315,17 @@ class TestOverlay:
         assert tuple(picture[9, 15].tolist()) == rgb_bytes(defect_colour(0))
         assert (image == 100).all()  # the input stays
 
-    def test_integer_masks_count_all_but_zero(self):
+    def test_integer_masks_count_all_but_zero_and_void_is_grey(self):
         image = np.zeros((8, 8, 3), np.uint8)
         masks = np.zeros((8, 8, 1), np.uint8)
-        masks[2:4, 2:4] = 255
-        assert np.array_equal(overlay(image, masks), overlay(image, masks.astype(bool)))
+        masks[2:4, 2:4] = 1
+        plain = overlay(image, masks.astype(bool))
+        assert np.array_equal(overlay(image, masks), plain)
+        masks[6:, 6:] = 255
+        picture = overlay(image, masks)
+        assert np.array_equal(picture[:6], plain[:6])
+        assert len(set(picture[7, 7].tolist())) == 1
+        assert picture[7, 7, 0] > 0
 
     def test_no_mask_changes_nothing(self):
         image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)

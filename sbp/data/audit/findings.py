@@ -25,6 +25,8 @@ NEAR_DIFFER = (
     "{lacking} images, unless the defect cannot be seen under their light"
 )
 HINT = "; if the sheet shows parts that only look alike, raise --alike"
+CLEARER = 1.5
+"""Times the contrast of annotated zones from which images fit their annotations better the other way."""
 ODD_SIZE = 4
 """Times the median size from which an image's size is odd."""
 
@@ -48,8 +50,9 @@ def find(
     facts: Sequence[ImageFacts],
     near: Sequence[NearPair],
     skip_bad: bool = False,
+    exif: bool = False,
 ) -> list[Finding]:
-    """Everything that a check found, errors first."""
+    """Everything that a check found, errors first. exif: whether images were rotated as EXIF says."""
     exact = _duplicates(facts)
     near_only = [pair for pair in near if pair.numbers not in set(exact)]
     found = [
@@ -60,6 +63,9 @@ def find(
         *_conflicts(items, defects, conflicts_of_duplicates(exact, facts), "error", EQUAL_DIFFER),
         *_conflicts(items, defects, conflicts_of_near_duplicates(near_only, facts), "warning", NEAR_DIFFER),
         *_split_groups(items, splits),
+        *_unstable(items, facts),
+        *_contradictions(facts),
+        *_rotated(items, facts, exif),
         *_doubtful_images(items, facts),
         *_repeated(items, splits, exact),
     ]
@@ -122,6 +128,49 @@ def _split_groups(items, splits) -> Iterator[Finding]:
         yield Finding("error", text, several)
 
 
+def _unstable(items, facts) -> Iterator[Finding]:
+    if other := [k for k, fact in enumerate(facts) if fact.unstable]:
+        text = (
+            f"{len(other)} images give other pixels each time that they are read: save them in another format"
+        )
+        yield Finding("error", text, [items[k].name for k in other], other)
+
+
+def _contradictions(facts) -> Iterator[Finding]:
+    if wrong := [k for k, fact in enumerate(facts) if fact.contradictions]:
+        text = (
+            f"{len(wrong)} images have annotations whose box or area contradicts what they draw: perhaps "
+            "they were converted wrongly"
+        )
+        yield Finding("warning", text, [line for k in wrong for line in facts[k].contradictions], wrong)
+
+
+def _rotated(items, facts, exif: bool) -> Iterator[Finding]:
+    """Images that say that they are to be shown rotated: do their annotations fit them as they are read?"""
+    if not (rotated := [k for k, fact in enumerate(facts) if fact.exif != 1]):
+        return
+    names = [f"{items[k].name}: orientation {facts[k].exif}" for k in rotated]
+    both = np.array([c for k in rotated if (c := facts[k].contrasts)]).reshape(-1, 2)
+    as_read, other = np.median(both, axis=0) if len(both) else (0.0, 0.0)
+    how, change = ("shown", "ignore") if exif else ("stored", "apply")
+    about = (
+        f"{len(rotated)} images say (EXIF) that they are to be shown rotated and are read as they are {how}"
+    )
+    if other > CLEARER * as_read:
+        text = (
+            f"{about}; {len(both)} annotated ones fit the other way better (contrast of the annotated zones "
+            f"{as_read:.2f}, the other way {other:.2f}): set data.exif={change}"
+        )
+        yield Finding("error", text, names, rotated)
+        return
+    fits = (
+        "their sizes say that this is right"
+        if not len(both)
+        else (f"their annotations fit that way (contrast {as_read:.2f}, the other way {other:.2f})")
+    )
+    yield Finding("warning", f"{about}; {fits}", names, rotated)
+
+
 def _doubtful_images(items, facts) -> Iterator[Finding]:
     if empty := [k for k, fact in enumerate(facts) if fact.unannotated]:
         text = (
@@ -129,12 +178,6 @@ def _doubtful_images(items, facts) -> Iterator[Finding]:
         )
         details = [f"{items[k].name}: {', '.join(facts[k].unannotated)}" for k in empty]
         yield Finding("warning", text, details, empty)
-    if rotated := [k for k, fact in enumerate(facts) if fact.exif_rotated]:
-        text = (
-            f"{len(rotated)} images say (EXIF) that they are to be shown rotated; they are read as they are "
-            "stored, which their masks must fit"
-        )
-        yield Finding("warning", text, [items[k].name for k in rotated], rotated)
     sides = {k: max(fact.height, fact.width) for k, fact in enumerate(facts) if not fact.error}
     median = float(np.median(list(sides.values()))) if sides else 0.0
     if odd := [k for k, side in sides.items() if not median / ODD_SIZE < side < median * ODD_SIZE]:

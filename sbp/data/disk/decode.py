@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from sbp.data.disk.exif import turned
 from sbp.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -32,7 +33,7 @@ DARK_SHARE = 8
 are they would be nearly black."""
 
 
-def read_image(path: Path, channels: int, white_level: int | None = None) -> np.ndarray:
+def read_image(path: Path, channels: int, white_level: int | None = None, exif: bool = False) -> np.ndarray:
     """The file as (H, W, C) uint8. channels: 1 turns colour to grey, 3 repeats grey.
 
     16-bit images are divided by white_level (None: 65535), which cameras of 10 to 14 bits do not reach.
@@ -52,12 +53,20 @@ def read_image(path: Path, channels: int, white_level: int | None = None) -> np.
         image = _eight_bits(image, path, white_level)
     elif image.dtype != np.uint8:
         raise UserError(f"{path}: has pixels of type {image.dtype}; images must have 8 or 16 bits a channel")
-    return image if channels == 3 else image[:, :, None]
+    image = image if channels == 3 else image[:, :, None]
+    return turned(image, orientation(path)) if exif else image
 
 
-def image_shape(path: Path) -> tuple[int, int] | None:
+def image_shape(path: Path, exif: bool = False) -> tuple[int, int] | None:
     """Height and width as the file's header has them; None if that cannot be read."""
-    return _from_header(path, lambda image: (image.height, image.width), None)
+    shape = _from_header(path, lambda image: (image.height, image.width), None)
+    return shape[::-1] if shape and exif and orientation(path) > 4 else shape
+
+
+def read_colours(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
+    return rgb[:, :, 0] << 16 | rgb[:, :, 1] << 8 | rgb[:, :, 2]
 
 
 def orientation(path: Path) -> int:

@@ -24,13 +24,17 @@ class Item:
     group: str = ""
     split: str | None = None
     labels: tuple[str, ...] | None = None
+    void: tuple[Annotation, ...] = ()
 
 
 @dataclass(frozen=True)
 class Listing:
     """All images of a set. defects: those to learn. root: names in messages and the cache's key are relative
-    to it."""
+    to it. exif: whether the annotations were drawn on images as they are shown, not as they are stored.
+    about: the layout that was recognised, as words of a command line."""
 
     root: Path
     defects: tuple[str, ...]
     items: Sequence[Item]
+    exif: bool = False
+    about: str = ""

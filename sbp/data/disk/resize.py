@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from sbp.data.source import VOID
+
 # Share of a pixel that a defect must cover for the pixel to be annotated after shrinking. Measured on the
 # Magnetic Tile set: at 0.5 a crack loses 23 % of its area at 128 pixels and falls into pieces, and 5 of 57
 # cracks vanish at 64 pixels; max-pooling keeps everything but makes cracks 1.9 times (128 pixels) to 2.4
@@ -36,9 +38,16 @@ class Resizer:
         held = coverage >= min(MIN_COVERAGE, float(coverage.max())) if mask.any() else coverage > 0
         return self._padded(held.astype(np.uint8), cv2.BORDER_CONSTANT)
 
-    def masks(self, masks: np.ndarray) -> np.ndarray:
-        """(h, w, D) bool to (height, width, D) uint8 in {0, 1}."""
-        return np.stack([self.mask(masks[:, :, d]) for d in range(masks.shape[2])], axis=2)
+    def masks(self, masks: np.ndarray, void: np.ndarray | None = None) -> np.ndarray:
+        """(h, w, D) bool to (height, width, D) uint8 in {0, 1, VOID}. void: (h, w) bool; a pixel without a
+        defect that is void to any part becomes VOID."""
+        brought = np.stack([self.mask(masks[:, :, d]) for d in range(masks.shape[2])], axis=2)
+        if void is not None and void.any():
+            height, width = self._shape(void.shape)
+            touched = resized(void.astype(np.float32), height, width) > 0
+            unknown = self._padded(touched.astype(np.uint8), cv2.BORDER_CONSTANT)[:, :, None] > 0
+            brought[unknown & (brought == 0)] = VOID
+        return brought
 
     def restored(self, values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """The way back, for predictions: (height, width, D) float to (h, w, D), shape (h, w) being that of

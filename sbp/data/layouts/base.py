@@ -12,7 +12,7 @@ from typing import ClassVar
 from sbp.data.disk.listing import Item, Listing
 from sbp.data.layouts.files import checked_root, expect_some
 from sbp.errors import UserError
-from sbp.plugins.checks import require
+from sbp.plugins.checks import at_least, require
 from sbp.plugins.registry import Registry
 
 
@@ -24,22 +24,40 @@ class Layout(ABC):
     it raises ValueError("KEY=VALUE: must be ...") for one out of range. `items` finds the images.
 
     expected: what the layout looks like and where the set can be had; it ends the messages. folders: those
-    that must be there, relative to the root; {key} stands for the value of a key.
+    that must be there, relative to the root; {key} stands for the value of a key. drawn_as_shown: whether
+    tools that write it show images rotated as EXIF says, so that annotations fit only then.
     """
 
     name: ClassVar[str]
     expected: ClassVar[str] = ""
     folders: ClassVar[Sequence[str]] = ()
+    drawn_as_shown: ClassVar[bool] = False
 
-    def list(self, root: str | None, defects: Sequence[str]) -> Listing:
-        """The data set below `root`, data.root of the config; defects: those to learn.
+    def list(self, root: str | None, defects: Sequence[str] = ()) -> Listing:
+        """The data set below `root`, data.root of the config; defects: those to learn, none: all that the
+        files name.
 
         Raises UserError, before any image is read, for files that are missing or contradict each other.
         """
-        path = checked_root(root, self.expected, [name.format(**vars(self)) for name in self.folders])
+        path = self.checked(root)
+        defects = tuple(defects) or tuple(self.defects_in(path))
         items = self.items(path, defects)
         expect_some(items, path, self.expected)
-        return Listing(path, tuple(defects), items)
+        return Listing(path, defects, items, self.drawn_as_shown)
+
+    def checked(self, root: str | None) -> Path:
+        """The folder `root`. Raises UserError if it, or what must be in it, is not there."""
+        return checked_root(root, self.expected, [name.format(**vars(self)) for name in self.folders])
+
+    def defects_in(self, root: Path) -> Sequence[str]:
+        """What the files call their defects; empty if they name none. Raises UserError."""
+        return ()
+
+    @classmethod
+    def recognised(cls, root: Path) -> "Layout | None":
+        """The layout with the keys under which it reads what lies below `root`, None if that looks otherwise;
+        for data=auto. It looks at names of files and at one or two of them, not at all."""
+        return None
 
     @abstractmethod
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
@@ -59,20 +77,27 @@ def check_threshold(value: int) -> None:
     require(0 <= value <= 254, "threshold", value, "between 0 and 254")
 
 
-def check_group(pattern: str | None) -> None:
-    """Raise ValueError for a group that is no regular expression."""
+def check_group(pattern: str | None, size: int = 1) -> None:
+    """Raise ValueError for a group that is no regular expression, or a group_size below 1."""
     try:
         re.compile(pattern or "")
     except re.error as error:
         raise ValueError(f"group={pattern}: is no regular expression ({error})") from None
+    at_least(1, group_size=size)
 
 
-def group_of(stem: str, pattern: str | None) -> str:
-    """The group of an image by its stem: what the pattern matches, or its first group if it has one; the
-    stem itself without a pattern. Raises UserError if the pattern is not found."""
-    if pattern is None:
-        return stem
-    match = re.search(pattern, stem)
+def group_of(key: str, pattern: str | None, size: int = 1) -> str:
+    """The group of an image by what it is called: what the pattern matches, or its first group if it has one;
+    the whole name without a pattern. size: so many consecutive numbers are one group, from 0. Raises
+    UserError if the pattern is not found, or finds no number where size is above 1."""
+    if pattern is None and size == 1:
+        return key
+    match = re.search(pattern or r"\d+", key)
     if match is None:
-        raise UserError(f"data.group={pattern}: is not found in the name {stem}")
-    return match[1] if match.groups() else match[0]
+        raise UserError(f"data.group={pattern}: is not found in the name {key}")
+    found = match[1] if match.groups() else match[0]
+    if size == 1:
+        return found
+    if not found.isdecimal():
+        raise UserError(f"data.group_size={size}: needs numbers, data.group={pattern} finds {found} in {key}")
+    return str(int(found) // size)

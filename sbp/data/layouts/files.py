@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 
 from sbp.data.disk.decode import SUFFIXES
 from sbp.errors import UserError
+
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLIT_NAMES |= {"test": "test", "testing": "test"}
+"""Names of folders and lists, in lower case, and the split that they hold."""
 
 
 def checked_root(root: str | None, expected: str, folders: Sequence[str] = ()) -> Path:
@@ -45,20 +50,54 @@ def images_in(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     return sorted(found, key=lambda path: path.name)
 
 
+def images_below(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """The images of a folder and of those in it, as images_in, a folder after the other, hidden ones left
+    out."""
+    if not folder.is_dir():
+        return []
+    found = images_in(folder, suffixes)
+    for name in subfolders(folder):
+        found += images_below(folder / name, suffixes)
+    return found
+
+
+def files_below(folder: Path, suffix: str) -> list[Path]:
+    """All files of a suffix, a folder after the other, hidden ones left out."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() == suffix and path.is_file()]
+    found = sorted((path for path in found if not path.name.startswith(".")), key=lambda path: path.name)
+    for name in subfolders(folder):
+        found += files_below(folder / name, suffix)
+    return found
+
+
+def split_of(path: Path) -> str | None:
+    """The split that a folder of the path (below the root) is called after, the last one if several are."""
+    found = [SPLIT_NAMES[part.lower()] for part in path.parent.parts if part.lower() in SPLIT_NAMES]
+    return found[-1] if found else None
+
+
+def by_key(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
+    """Paths by what they are called below `folder`, without the suffix: part1, or side/part1. Raises
+    UserError if two are called the same: nobody could tell which annotation belongs to which."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if key in found:
+            other = found[key].name
+            raise UserError(f"{path}: has the same stem as {other}; each image needs a stem of its own")
+        found[key] = path
+    return found
+
+
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in a folder, sorted, hidden ones left out."""
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-    """Paths by stem. Raises UserError if two share one: nobody could tell which mask belongs to which."""
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in found:
-            other = found[path.stem].name
-            raise UserError(f"{path}: has the same stem as {other}; each image needs a stem of its own")
-        found[path.stem] = path
-    return found
+    """Paths of one folder by stem. Raises UserError as by_key."""
+    paths = list(paths)
+    return by_key(paths[0].parent, paths) if paths else {}
 
 
 def inside(root: Path, name: str, where: str) -> Path:
@@ -98,11 +137,27 @@ def expect_chosen(defect: str, defects: Sequence[str], ignore: Sequence[str], wh
         raise UserError(f"{where} is not in data.defects={[*defects]}; {way_out}")
 
 
+def expect_known(defects: Sequence[str], there: Iterable[str], where: str) -> None:
+    """Raise UserError for a defect that the files do not have. where: ends in what they have."""
+    known = sorted(there)
+    for defect in defects:
+        if defect not in known:
+            raise UserError(f"data.defects={defect}: {where} {', '.join(known) or 'none'}")
+
+
 def expected_mask(mask: Path, image: Path) -> Path:
     """`mask`. Raises UserError if that file of the image does not exist."""
     if not mask.is_file():
         raise UserError(f"{image}: has no mask, {mask} is expected")
     return mask
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError if it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not valid JSON ({' '.join(str(error).split())[:100]})") from None
 
 
 def columns_of(path: Path) -> list[str]:

@@ -108,6 +108,13 @@ class MagneticTile(Layout):
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
 
+    def defects_in(self, root: Path) -> Sequence[str]:
+        return DEFECTS
+
+    @classmethod
+    def recognised(cls, root: Path) -> "MagneticTile | None":
+        return cls() if all((root / folder).is_dir() for folder in FOLDERS.values()) else None
+
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         expect_defects(defects, DEFECTS)
         pairs = [(kind, *pair) for kind in FOLDERS for pair in self._pairs(root / FOLDERS[kind] / "Imgs")]

@@ -35,6 +35,16 @@ class Table(Layout):
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
 
+    def defects_in(self, root: Path) -> list[str]:
+        rows = rows_of(inside(root, self.table, "data.table"))
+        found = dict.fromkeys(row["defect"] for _, row in rows if "defect" in row)
+        return [name for name in found if name not in self.ignore]
+
+    @classmethod
+    def recognised(cls, root: Path) -> "Table | None":
+        found = [name for name in ("table.csv", "table.parquet") if (root / name).is_file()]
+        return cls(found[0]) if found else None
+
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         file = inside(root, self.table, "data.table")
         self._check_columns(file)

@@ -26,11 +26,11 @@ def assign(
 ) -> list[str]:
     """The split of each item, (N,).
 
-    labels: (N, D) bool. Official splits stay; where a set has no val split of its own, it is drawn from its
-    train split. Everything else is drawn by group, stratified by defect. known: name -> split of an earlier
-    assignment, which is kept: of what is new, images of a known group join it, and the other groups are
-    drawn so that all together come near the shares. Raises UserError if `known` has a group in more than one
-    split.
+    labels: (N, D) bool. Official splits stay; where a set has no val or test split of its own, it is drawn
+    from its train split. Everything else is drawn by group, stratified by defect. known: name -> split of
+    an earlier assignment, which is kept: of what is new, images of a known group join it, and the other
+    groups are drawn so that all together come near the shares. Raises UserError if `known` has a group in
+    more than one split.
     """
     splits = [item.split or "" for item in items]
     if not any(splits):
@@ -38,11 +38,13 @@ def assign(
     for item in items:
         if item.split not in SPLITS:
             raise UserError(f"{item.name}: has split {item.split}: must be one of {', '.join(SPLITS)}")
-    if "val" in splits:
+    missing = [split for split in ("val", "test") if split not in splits]
+    if not missing:
         return splits
     train = [k for k, split in enumerate(splits) if split == "train"]
-    val = fractions["val"] / (fractions["train"] + fractions["val"])
-    shares = {"train": 1 - val, "val": val}
+    whole = fractions["train"] + sum(fractions[split] for split in missing)
+    drawn_shares = {split: fractions[split] / whole for split in missing}
+    shares = {"train": 1 - sum(drawn_shares.values()), **drawn_shares}
     kept = {name: split for name, split in known.items() if split in shares}
     drawn = _drawn([items[k] for k in train], labels[train], shares, seed, kept)
     for k, split in zip(train, drawn, strict=True):

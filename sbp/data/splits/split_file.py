@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sbp.data.disk.annotations import MaskFile
 from sbp.data.disk.listing import Item
 from sbp.data.source import SPLITS
 from sbp.errors import UserError
@@ -57,7 +56,7 @@ class SplitFile:
         annotations = [annotation for found in item.annotations.values() for annotation in found]
         with contextlib.suppress(OSError):
             return all(
-                isinstance(annotation, MaskFile) and os.stat(annotation.path).st_ctime_ns < self.written_ns
+                annotation.path is not None and os.stat(annotation.path).st_ctime_ns < self.written_ns
                 for annotation in annotations
             )
         return False

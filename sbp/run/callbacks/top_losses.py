@@ -36,7 +36,7 @@ class TopLosses(Callback):
             save_png(gallery_figure(entries, trainer.data.defects), path)
             self.tracker.log_file(path, "figures")
         clean = None if split.clean_masks is None else np.array(split.clean_masks[top])
-        shares = top_loss_shares(maps.losses[: len(top)], np.array(split.masks[top]), clean)
+        shares = top_loss_shares(maps.losses[: len(top)], np.array(split.masks[top]) == 1, clean)
         together = shares["top/border"] + shares["top/missing"]
         record.metrics.update(shares | {names.BORDER_OR_MISSING: together})
 

@@ -1,0 +1,64 @@
+"""Whatever lies in a folder, recognised by its files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from sbp.data.disk.listing import Item, Listing
+from sbp.data.layouts.base import LAYOUTS, Layout, check_group
+from sbp.errors import UserError
+
+KEYS = ("group", "group_size", "ignore")
+"""Passed on to the layout that is found, if it has them."""
+
+
+@LAYOUTS.register("auto")
+@dataclass(frozen=True)
+class Auto(Layout):
+    """The layout that the files in the root have: labelme, YOLO, COCO, VOC and CVAT, masks, a table, or a
+    public set. ignore: defects that are not learnt; their images are left out. group, group_size: see
+    group_of."""
+
+    ignore: list[str] = field(default_factory=list)
+    group: str | None = None
+    group_size: int = 1
+
+    expected = "expected is a folder of images with annotations, as docs/own_images.md shows them"
+
+    def __post_init__(self) -> None:
+        check_group(self.group, self.group_size)
+
+    def list(self, root: str | None, defects: Sequence[str] = ()) -> Listing:
+        found = self.found(self.checked(root))
+        listing = found.list(root, defects)
+        about = f"data={found.name}{_differences(found)} data.defects=[{','.join(listing.defects)}]"
+        return replace(listing, about=about)
+
+    def defects_in(self, root: Path) -> Sequence[str]:
+        return self.found(root).defects_in(root)
+
+    def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
+        return self.found(root).items(root, defects)
+
+    def found(self, root: Path) -> Layout:
+        """The layout of a folder. Raises UserError if none fits, or several do."""
+        found = [layout for cls in LAYOUTS.values() if (layout := cls.recognised(root)) is not None]
+        if len(found) > 1:
+            names = " and ".join(f"data={layout.name}" for layout in found)
+            raise UserError(f"data.root={root}: looks like {names}; choose one")
+        if not found:
+            there = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
+            names = ", ".join(name for name in LAYOUTS if name != self.name)
+            raise UserError(
+                f"data.root={root}: no known layout, it holds {there}; see docs/own_images.md, or choose "
+                f"data=... among {names}"
+            )
+        keys = {key: getattr(self, key) for key in KEYS if key in vars(found[0])}
+        return replace(found[0], **keys)  # type: ignore[type-var]
+
+
+def _differences(layout: Layout) -> str:
+    """The keys of a layout that differ from its defaults, as words of a command line."""
+    defaults = {f.name: f.default for f in fields(layout)} | {"ignore": []}  # type: ignore[arg-type]
+    said = {key: value for key, value in vars(layout).items() if value and value != defaults[key]}
+    return "".join(f" data.{key}={value}" for key, value in said.items())
