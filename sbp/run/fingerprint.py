@@ -23,6 +23,9 @@ NOT_RESULTS = {
     "trainer.save_share",
     "data.cache",
     "data.split_file",
+    # their effect is in the content of the images on disk
+    "data.exif",
+    "data.official_splits",
 }
 
 
