@@ -14,6 +14,7 @@ from sbp.report.sections import Section, chosen_sections
 from sbp.sweep.progress import sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.train import start
+from sbp.utils.pipes import outlive_closed_pipes
 from sbp.utils.progress import clock
 
 SCALES = ("smoke", "cpu", "gpu")
@@ -23,6 +24,7 @@ GPU_JOBS = "3"
 
 def main() -> None:
     """Command line: sections, --scale, --seeds, and further overrides for every run."""
+    outlive_closed_pipes()
     parser = argparse.ArgumentParser("python -m experiments.reproduce", description=__doc__)
     parser.add_argument("arguments", nargs="*", metavar="SECTION|KEY=VALUE")
     parser.add_argument("--scale", default="cpu")

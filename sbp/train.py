@@ -27,6 +27,7 @@ from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
 from sbp.sweep.progress import JobProgress, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.utils import signals
+from sbp.utils.pipes import outlive_closed_pipes
 from sbp.utils.progress import IN_SWEEP, Progress, RunProgress
 
 TRACEBACK = "traceback.txt"
@@ -68,6 +69,7 @@ def job(cfg: DictConfig) -> float:
 
     A sweep continues after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
+    outlive_closed_pipes()  # this may be a process of its own
     signals.install()
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     if in_worker():
@@ -135,6 +137,7 @@ def start(arguments: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Check the command line, then hand over to Hydra."""
+    outlive_closed_pipes()
     signals.install()
     try:
         _main()

@@ -17,12 +17,14 @@ from sbp.sweep.remaining import remaining
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 from sbp.train import start
+from sbp.utils.pipes import outlive_closed_pipes
 
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     """Command line: the folder of the published set, seeds, further overrides."""
+    outlive_closed_pipes()
     parser = argparse.ArgumentParser("python -m experiments.leakage.run", description=__doc__)
     parser.add_argument("root", help="folder that holds MT_Free, MT_Blowhole, ...")
     parser.add_argument("--seeds", default="0,1,2")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sbp.errors import UserError
+from sbp.utils.pipes import outlive_closed_pipes
 
 USAGE = """\
 sbp train [-m] [group=option] [key=value]   train a model, or sweep with -m
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Entry point of the console script; exits with 2 after one line for a mistake that a user can mend."""
+    outlive_closed_pipes()
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command == "train":
         from sbp.train import main as train
