@@ -114,6 +114,13 @@ class ProgressLine:
             self.write(f"{100 * share:3.0f} % | {text}")
         self.text = text
 
+    def say(self, text: str) -> None:
+        """Write a line of output to stdout, above the bar if both are on the terminal."""
+        if self.bar is not None and sys.stdout.isatty():
+            self.bar.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        else:
+            print(text, flush=True)
+
     def close(self) -> None:
         """The work is over."""
         if self.bar is not None:
