@@ -11,7 +11,7 @@ from sbp.config.paths import output_root
 from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
 from sbp.report.sections import Section, chosen_sections
-from sbp.sweep.progress import sweep_progress
+from sbp.sweep.progress import differing, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.train import start
 from sbp.utils.pipes import outlive_closed_pipes
@@ -66,11 +66,12 @@ def reproduce(
         os.environ.setdefault("SBP_JOBS", GPU_JOBS)
     commands = {s.name: ["-m", f"experiment={s.experiment}", *common] for s in ordered}
     planned = {section: check_overrides(command).jobs for section, command in commands.items()}
-    wanted = [job.config for jobs in planned.values() for job in jobs]
+    jobs = [job for jobs in planned.values() for job in jobs]
+    wanted = [job.config for job in jobs]
     left = remaining(wanted)
     print(f"{len(wanted)} jobs in {len(ordered)} sections, {len(left)} runs to train", flush=True)
     started, failed = time.monotonic(), []
-    with sweep_progress(len(left)):
+    with sweep_progress(len(left), differing(job.overrides for job in jobs)):
         for section, command in commands.items():
             failed += [f"{section}: {line}" for line in start([*command, *quiet()])]
     print(f"grid done in {clock(time.monotonic() - started)}", flush=True)

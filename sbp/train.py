@@ -17,14 +17,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from sbp.config import Config, validated
+from sbp.config import validated
 from sbp.config.command_line import quoted, without_plus
 from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
-from sbp.sweep.progress import JobProgress, sweep_progress
+from sbp.sweep.progress import JobProgress, differing, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.utils import signals
 from sbp.utils.pipes import outlive_closed_pipes
@@ -37,11 +37,10 @@ log = logging.getLogger("sbp")
 register_resolvers()
 
 
-def progress_of(config: Config) -> Progress:
+def progress_of(cfg: DictConfig) -> Progress:
     """What shows the run's progress: the sweep's bar if there is one, else one of its own."""
     folder = os.environ.get(IN_SWEEP)
-    name = f"{config.label or config.selection.name} seed {config.seed}"
-    return JobProgress(folder, name) if folder else RunProgress()
+    return JobProgress(folder, cfg.label, HydraConfig.get().overrides.task) if folder else RunProgress()
 
 
 def group_choices() -> dict[str, str]:
@@ -76,7 +75,7 @@ def job(cfg: DictConfig) -> float:
         stop_with_the_sweep()
     if IN_SWEEP in os.environ:
         log_to_file_only()
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder, progress = Path(HydraConfig.get().runtime.output_dir), progress_of(cfg)
     try:
         cfg.run_dir = str(folder)
         if cfg.if_exists == "auto":
@@ -84,9 +83,11 @@ def job(cfg: DictConfig) -> float:
         OmegaConf.resolve(cfg)
         from sbp.run.execute import run
 
-        config = validated(cfg)
-        return run(config, group_choices(), sweep_tags(), progress_of(config)).get("val/map", math.nan)
+        metrics = run(validated(cfg), group_choices(), sweep_tags(), progress)
+        progress.close()
+        return metrics.get("val/map", math.nan)
     except (UserError, TrainingDiverged) as error:
+        progress.failed()
         log.error("%s", error)
         if not in_sweep():
             sys.exit(2 if isinstance(error, UserError) else 3)
@@ -99,6 +100,7 @@ def job(cfg: DictConfig) -> float:
             sys.exit(128 + signal.SIGINT)
         raise
     except Exception as error:
+        progress.failed()
         with contextlib.suppress(OSError):
             (folder / TRACEBACK).write_text(traceback.format_exc())
         if not in_sweep():
@@ -159,7 +161,7 @@ def _main() -> None:
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
         sys.exit(2)
-    with sweep_progress(jobs if jobs > 1 else 0):
+    with sweep_progress(jobs if jobs > 1 else 0, differing(j.overrides for j in plan.jobs)):
         failed = start(sys.argv[1:])
     if failed:
         print(f"sbp: {len(failed)} of {len(plan.jobs)} jobs failed", *failed, sep="\n  ", file=sys.stderr)

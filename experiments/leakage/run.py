@@ -12,7 +12,7 @@ from sbp.errors import UserError
 from sbp.report.documents import markdown_rows, replace_between
 from sbp.report.page import Estimate
 from sbp.report.results import read_rows, result_row, write_rows
-from sbp.sweep.progress import sweep_progress
+from sbp.sweep.progress import differing, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
@@ -36,7 +36,8 @@ def main() -> None:
     except UserError as error:
         print(f"leakage: {error}", file=sys.stderr)
         sys.exit(2)
-    with sweep_progress(len(remaining([job.config for job in plan.jobs]))):
+    left = remaining([job.config for job in plan.jobs])
+    with sweep_progress(len(left), differing(job.overrides for job in plan.jobs)):
         failed = start([*command, *options.overrides, *quiet()])
     record(read_runs(open_store(None, output_root()), "sbp", "tags.`section.leakage` LIKE '%'"))
     if failed:

@@ -182,6 +182,9 @@ class CountProgress:
 class Progress:
     """What a training run tells about its progress; this one shows nothing."""
 
+    def begin(self) -> None:
+        """The run starts: it is not taken over from an earlier one."""
+
     def stage(self, epoch: int, name: str, images: int) -> None:
         """A pass over `images` begins."""
 
@@ -193,6 +196,10 @@ class Progress:
 
     def close(self) -> None:
         """The run is over."""
+
+    def failed(self) -> None:
+        """The run is over, without a result."""
+        self.close()
 
 
 class RunProgress(Progress):
