@@ -10,14 +10,14 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from sbp.config import validated
+from sbp.config import Config, validated
 from sbp.config.command_line import quoted, without_plus
 from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
@@ -26,6 +26,7 @@ from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
 from sbp.sweep.progress import JobProgress, differing, sweep_progress
 from sbp.sweep.remaining import remaining
+from sbp.tracking.store import check_store
 from sbp.utils import signals
 from sbp.utils.pipes import outlive_closed_pipes
 from sbp.utils.progress import IN_SWEEP, Progress, RunProgress
@@ -157,6 +158,7 @@ def _main() -> None:
         print(f"sbp: {note}", file=sys.stderr)
     try:
         plan = check_overrides(sys.argv[1:])
+        check_stores(j.config for j in plan.jobs)
         jobs = len(remaining(j.config for j in plan.jobs)) if plan.sweep and plan.complete else 0
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
@@ -166,6 +168,13 @@ def _main() -> None:
     if failed:
         print(f"sbp: {len(failed)} of {len(plan.jobs)} jobs failed", *failed, sep="\n  ", file=sys.stderr)
         sys.exit(1)
+
+
+def check_stores(configs: Iterable[Config]) -> None:
+    """Raise UserError if one of them cannot be recorded where it is to be."""
+    tracked = [config for config in configs if config.tracking.name != "none"]
+    for uri, output_root in dict.fromkeys((config.tracking.uri, config.output_root) for config in tracked):
+        check_store(uri, output_root)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def main() -> None:
     outlive_closed_pipes()
     started, demo = time.monotonic(), uuid.uuid4().hex[:8]
     command = [sys.executable, "-m", "sbp.train", "experiment=demo", f"+tags.demo={demo}", *sys.argv[1:]]
-    subprocess.run(command, check=True)
+    if code := subprocess.run(command).returncode:
+        sys.exit(code)
     runs = read_runs(open_store(None, output_root()), "sbp", f"tags.demo = '{demo}'")
     tests = {run.run_id: evaluate_split(run.folder / "last.pt", "test") for run in runs}
     print_table(runs, tests)

@@ -33,10 +33,10 @@ def main() -> None:
     command = ["-m", "experiment=leakage", f"data.root={options.root}", f"seed={options.seeds}"]
     try:
         plan = check_overrides([*command, *options.overrides])
+        left = remaining([job.config for job in plan.jobs])
     except UserError as error:
         print(f"leakage: {error}", file=sys.stderr)
         sys.exit(2)
-    left = remaining([job.config for job in plan.jobs])
     with sweep_progress(len(left), differing(job.overrides for job in plan.jobs)):
         failed = start([*command, *options.overrides, *quiet()])
     record(read_runs(open_store(None, output_root()), "sbp", "tags.`section.leakage` LIKE '%'"))
