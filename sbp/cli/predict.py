@@ -16,21 +16,21 @@ def predict(arguments: argparse.Namespace) -> int:
     if not 0 < arguments.threshold < 1:
         raise UserError(f"--threshold {arguments.threshold}: must be between 0 and 1")
     signals.install()
-    progress, errors, before = CountProgress("predicting"), [], 0
+    progress, errors, lines, before = CountProgress("predicting"), [], 0, 0
     given = (arguments.checkpoint, arguments.folder, out, arguments.threshold, arguments.device)
     try:
         for found in predictions(*given, progress):
             if found.error:
                 errors.append(found.error)
             else:
-                before += found.before
+                lines, before = lines + 1, before + found.before
                 progress.line.say(line(found, arguments.folder))
     except KeyboardInterrupt:
         print("sbp: stopped; the same command continues there", file=sys.stderr)
         raise
     finally:
         progress.line.close()
-    print(f"masks and overlays in {out}" + (f" ({before} images were predicted before)" if before else ""))
+    print(f"masks and overlays in {out}" + (f" (done before: {before} of {lines})" if before else ""))
     if errors:
         these = "1 image was" if len(errors) == 1 else f"{len(errors)} images were"
         print(f"sbp: {these} skipped", *errors, sep="\n  ", file=sys.stderr)

@@ -25,6 +25,9 @@ from sbp.predict.record import PICTURES, PredictionRecord, Row
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.utils.files import FolderHeld, sole_writer, write_atomically
 
+UNREADABLE = (UserError, OSError, cv2.error, MemoryError, torch.OutOfMemoryError)
+"""What one image can be to blame for: the others are predicted."""
+
 log = logging.getLogger("sbp")
 
 
@@ -114,7 +117,7 @@ class _Predictor:
                 return Prediction(path, dict(zip(defects, highest, strict=True)), before=True)
             pixels = read_as_trained(path, self.config)
             probabilities = self._probabilities(pixels)
-        except (UserError, OSError, cv2.error, MemoryError) as error:
+        except UNREADABLE as error:
             row = Row(image, (), _reason(path, error), output)
         else:
             highest = tuple(float(probabilities[:, :, d].max()) for d in range(len(defects)))
@@ -159,10 +162,8 @@ def _reason(path: Path, error: Exception) -> str:
     """Why an image could not be predicted, in one line."""
     if isinstance(error, UserError):
         return str(error)
-    reason = (error.strerror if isinstance(error, OSError) else " ".join(str(error).split())) or type(
-        error
-    ).__name__
-    return f"{path}: cannot be read ({reason})"
+    reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+    return f"{path}: cannot be read ({reason or type(error).__name__})"
 
 
 def _resizer(config: Config, shape: Sequence[int]) -> Resizer:

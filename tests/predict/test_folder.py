@@ -10,8 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from sbp.build import trainer as build
+from sbp.data.disk.resize import Resizer
 from sbp.errors import UserError
 from sbp.predict import predict_folder, predictions
 from sbp.run.callbacks.description import public_config
@@ -114,6 +116,22 @@ def test_an_image_that_vanishes_meanwhile_is_skipped(checkpoint, tmp_path):
     assert not next(found).error
     (folder / "b.png").unlink()
     assert next(found).error == f"{folder / 'b.png'}: cannot be read (No such file or directory)"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("of 80 GiB"), cv2.error("too wide")])
+def test_an_image_that_is_too_large_is_skipped(error, checkpoint, tmp_path, monkeypatch):
+    folder, real = write_images(tmp_path / "in", "a.png", "b.png"), Resizer.image
+
+    def image(self, pixels):
+        if pixels.shape[1] == 200:
+            raise error
+        return real(self, pixels)
+
+    cv2.imwrite(str(folder / "a.png"), np.zeros((30, 200), np.uint8))
+    monkeypatch.setattr(Resizer, "image", image)
+    first, second = predictions(checkpoint, folder, tmp_path / "out")
+    assert first.error == f"{folder / 'a.png'}: cannot be read ({str(error) or 'MemoryError'})"
+    assert second.highest
 
 
 def test_the_command_predicts_the_others_and_ends_with_1(checkpoint, tmp_path):
@@ -256,7 +274,7 @@ def test_names_of_every_kind_come_back_from_the_table(checkpoint, tmp_path):
     assert all(found.before for found in predictions(checkpoint, folder, out))
     done = command("predict", str(checkpoint), str(folder), "--out", str(out), output=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "5 images were predicted before" in done.stdout
+    assert "(done before: 5 of 5)" in done.stdout
 
 
 MANY = tuple(f"{n:03}.png" for n in range(60))
