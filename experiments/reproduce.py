@@ -11,9 +11,10 @@ from sbp.config.paths import output_root
 from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
 from sbp.report.sections import Section, chosen_sections
-from sbp.sweep.progress import sweep_progress
+from sbp.sweep.progress import differing, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.train import start
+from sbp.utils.pipes import outlive_closed_pipes
 from sbp.utils.progress import clock
 
 SCALES = ("smoke", "cpu", "gpu")
@@ -23,6 +24,7 @@ GPU_JOBS = "3"
 
 def main() -> None:
     """Command line: sections, --scale, --seeds, and further overrides for every run."""
+    outlive_closed_pipes()
     parser = argparse.ArgumentParser("python -m experiments.reproduce", description=__doc__)
     parser.add_argument("arguments", nargs="*", metavar="SECTION|KEY=VALUE")
     parser.add_argument("--scale", default="cpu")
@@ -64,11 +66,12 @@ def reproduce(
         os.environ.setdefault("SBP_JOBS", GPU_JOBS)
     commands = {s.name: ["-m", f"experiment={s.experiment}", *common] for s in ordered}
     planned = {section: check_overrides(command).jobs for section, command in commands.items()}
-    wanted = [job.config for jobs in planned.values() for job in jobs]
+    jobs = [job for jobs in planned.values() for job in jobs]
+    wanted = [job.config for job in jobs]
     left = remaining(wanted)
     print(f"{len(wanted)} jobs in {len(ordered)} sections, {len(left)} runs to train", flush=True)
     started, failed = time.monotonic(), []
-    with sweep_progress(len(left)):
+    with sweep_progress(len(left), differing(job.overrides for job in jobs)):
         for section, command in commands.items():
             failed += [f"{section}: {line}" for line in start([*command, *quiet()])]
     print(f"grid done in {clock(time.monotonic() - started)}", flush=True)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import hydra
@@ -25,9 +25,11 @@ from sbp.config.preflight import check_overrides
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
-from sbp.sweep.progress import JobProgress, sweep_progress
+from sbp.sweep.progress import JobProgress, differing, sweep_progress
 from sbp.sweep.remaining import remaining
+from sbp.tracking.store import check_store
 from sbp.utils import signals
+from sbp.utils.pipes import outlive_closed_pipes
 from sbp.utils.progress import IN_SWEEP, Progress, RunProgress
 
 TRACEBACK = "traceback.txt"
@@ -37,11 +39,10 @@ log = logging.getLogger("sbp")
 register_resolvers()
 
 
-def progress_of(config: Config) -> Progress:
+def progress_of(cfg: DictConfig) -> Progress:
     """What shows the run's progress: the sweep's bar if there is one, else one of its own."""
     folder = os.environ.get(IN_SWEEP)
-    name = f"{config.label or config.selection.name} seed {config.seed}"
-    return JobProgress(folder, name) if folder else RunProgress()
+    return JobProgress(folder, cfg.label, HydraConfig.get().overrides.task) if folder else RunProgress()
 
 
 def group_choices() -> dict[str, str]:
@@ -69,13 +70,14 @@ def job(cfg: DictConfig) -> float:
 
     A sweep continues after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
+    outlive_closed_pipes()  # this may be a process of its own
     signals.install()
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     if in_worker():
         stop_with_the_sweep()
     if IN_SWEEP in os.environ:
         log_to_file_only()
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder, progress = Path(HydraConfig.get().runtime.output_dir), progress_of(cfg)
     try:
         cfg.run_dir = str(folder)
         if cfg.if_exists == "auto":
@@ -84,9 +86,11 @@ def job(cfg: DictConfig) -> float:
         OmegaConf.resolve(cfg)
         from sbp.run.execute import run
 
-        config = validated(cfg)
-        return run(config, group_choices(), sweep_tags(), progress_of(config)).get("val/map", math.nan)
+        metrics = run(validated(cfg), group_choices(), sweep_tags(), progress)
+        progress.close()
+        return metrics.get("val/map", math.nan)
     except (UserError, TrainingDiverged) as error:
+        progress.failed()
         log.error("%s", error)
         if not in_sweep():
             sys.exit(2 if isinstance(error, UserError) else 3)
@@ -99,6 +103,7 @@ def job(cfg: DictConfig) -> float:
             sys.exit(128 + signal.SIGINT)
         raise
     except Exception as error:
+        progress.failed()
         with contextlib.suppress(OSError):
             (folder / TRACEBACK).write_text(traceback.format_exc())
         if not in_sweep():
@@ -137,6 +142,7 @@ def start(arguments: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Check the command line, then hand over to Hydra."""
+    outlive_closed_pipes()
     signals.install()
     try:
         _main()
@@ -154,15 +160,23 @@ def _main() -> None:
         print(f"sbp: {note}", file=sys.stderr)
     try:
         plan = check_overrides(sys.argv[1:])
+        check_stores(j.config for j in plan.jobs)
         jobs = len(remaining(j.config for j in plan.jobs)) if plan.sweep and plan.complete else 0
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
         sys.exit(2)
-    with sweep_progress(jobs if jobs > 1 else 0):
+    with sweep_progress(jobs if jobs > 1 else 0, differing(j.overrides for j in plan.jobs)):
         failed = start(sys.argv[1:])
     if failed:
         print(f"sbp: {len(failed)} of {len(plan.jobs)} jobs failed", *failed, sep="\n  ", file=sys.stderr)
         sys.exit(1)
+
+
+def check_stores(configs: Iterable[Config]) -> None:
+    """Raise UserError if one of them cannot be recorded where it is to be."""
+    tracked = [config for config in configs if config.tracking.name != "none"]
+    for uri, output_root in dict.fromkeys((config.tracking.uri, config.output_root) for config in tracked):
+        check_store(uri, output_root)
 
 
 if __name__ == "__main__":

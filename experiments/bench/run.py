@@ -23,6 +23,7 @@ from experiments.bench.setup import IMAGES, trainer_with
 from sbp.config.paths import output_root
 from sbp.engine.trainer import Trainer
 from sbp.tracking.provenance import provenance
+from sbp.utils.pipes import outlive_closed_pipes
 
 STRATEGIES = ("every_epoch", "stale", "smart", "stale_smart", "reuse")
 PERIOD = 4  # epochs after which every strategy has been through its cycle (stale scores every 4)
@@ -168,6 +169,7 @@ def waiting() -> list[Row]:
 
 def main() -> None:
     """Measure, print the table, write the CSV."""
+    outlive_closed_pipes()
     parser = argparse.ArgumentParser("make bench")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--csv", type=Path, default=Path(output_root()) / "bench" / "bench.csv")

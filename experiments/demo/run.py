@@ -16,14 +16,17 @@ from sbp.report.results import kept_fraction, write_rows
 from sbp.report.run_curves import run_curve, run_label
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
+from sbp.utils.pipes import outlive_closed_pipes
 from sbp.utils.progress import clock
 
 
 def main() -> None:
     """Run the sweep of conf/experiment/demo.yaml and compare its runs; extra arguments are overrides."""
+    outlive_closed_pipes()
     started, demo = time.monotonic(), uuid.uuid4().hex[:8]
     command = [sys.executable, "-m", "sbp.train", "experiment=demo", f"+tags.demo={demo}", *sys.argv[1:]]
-    subprocess.run(command, check=True)
+    if code := subprocess.run(command).returncode:
+        sys.exit(code)
     runs = read_runs(open_store(None, output_root()), "sbp", f"tags.demo = '{demo}'")
     tests = {run.run_id: evaluate_split(run.folder / "last.pt", "test") for run in runs}
     print_table(runs, tests)

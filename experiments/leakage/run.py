@@ -12,17 +12,19 @@ from sbp.errors import UserError
 from sbp.report.documents import markdown_rows, replace_between
 from sbp.report.page import Estimate
 from sbp.report.results import read_rows, result_row, write_rows
-from sbp.sweep.progress import sweep_progress
+from sbp.sweep.progress import differing, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 from sbp.train import start
+from sbp.utils.pipes import outlive_closed_pipes
 
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     """Command line: the folder of the published set, seeds, further overrides."""
+    outlive_closed_pipes()
     parser = argparse.ArgumentParser("python -m experiments.leakage.run", description=__doc__)
     parser.add_argument("root", help="folder that holds MT_Free, MT_Blowhole, ...")
     parser.add_argument("--seeds", default="0,1,2")
@@ -31,10 +33,11 @@ def main() -> None:
     command = ["-m", "experiment=leakage", f"data.root={options.root}", f"seed={options.seeds}"]
     try:
         plan = check_overrides([*command, *options.overrides])
+        left = remaining([job.config for job in plan.jobs])
     except UserError as error:
         print(f"leakage: {error}", file=sys.stderr)
         sys.exit(2)
-    with sweep_progress(len(remaining([job.config for job in plan.jobs]))):
+    with sweep_progress(len(left), differing(job.overrides for job in plan.jobs)):
         failed = start([*command, *options.overrides, *quiet()])
     record(read_runs(open_store(None, output_root()), "sbp", "tags.`section.leakage` LIKE '%'"))
     if failed:

@@ -1,13 +1,16 @@
 """The `sbp` command: train, options, data, report, predict, evaluate, sync, ui."""
 
 import argparse
+import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from sbp.errors import UserError
+from sbp.utils.pipes import outlive_closed_pipes
 
 USAGE = """\
 sbp train [-m] [group=option] [key=value]   train a model, or sweep with -m
@@ -62,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Entry point of the console script; exits with 2 after one line for a mistake that a user can mend."""
+    outlive_closed_pipes()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be in no encoding
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command == "train":
         from sbp.train import main as train
@@ -81,6 +88,13 @@ def main() -> None:
     except UserError as error:
         print(f"sbp: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"sbp: {error.filename}: {error.strerror}", file=sys.stderr)  # a file in the way, no permission
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 def _options(arguments: argparse.Namespace) -> None:
@@ -90,15 +104,9 @@ def _options(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from sbp.predict import predict_folder
+    from sbp.cli.predict import predict
 
-    out = arguments.out or arguments.checkpoint.parent / "predictions"
-    if not 0 < arguments.threshold < 1:
-        raise UserError(f"--threshold {arguments.threshold}: must be between 0 and 1")
-    found = predict_folder(arguments.checkpoint, arguments.folder, out, arguments.threshold, arguments.device)
-    for path, highest in found:
-        print(path.name, *(f"{defect} {value:.3f}" for defect, value in highest.items()), sep="  ")
-    print(f"masks and overlays in {out}")
+    sys.exit(predict(arguments))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

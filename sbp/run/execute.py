@@ -42,6 +42,7 @@ def run(
     ):
         log.info("finished before, taken from MLflow: %s", finished.name)
         return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
+    progress.begin()
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sbp.tracking.mlflow_run import MlflowRun
 from sbp.tracking.outbox import Outbox
-from sbp.tracking.store import masked
+from sbp.tracking.store import reason
 from sbp.utils.files import FolderHeld, sole_writer, write_atomically
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ class OutboxSender:
         if isinstance(error, FolderHeld):
             self.trouble = "sbp sync is sending it"
         elif not self.trouble:
-            reason = " ".join(masked(str(error)).split())[:160] or type(error).__name__
-            log.warning("MLflow cannot be reached, training continues and it is tried again: %s", reason)
-            self.trouble = reason[:80]
+            log.warning(
+                "MLflow cannot be reached, training continues and it is tried again: %s", reason(error)
+            )
+            self.trouble = reason(error, 100)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp.errors import UserError
+from sbp.tracking.schema import check_schema
 from sbp.utils.files import file_lock
 
 log = logging.getLogger("sbp")
@@ -42,7 +43,9 @@ def artifact_location(output_root: str | Path) -> str:
 
 
 def open_store(uri: str | None, output_root: str | Path) -> "MlflowClient":
-    """A client of the store at `uri`, or of the output folder's own SQLite store, made if need be."""
+    """A client of the store at `uri`, or of the output folder's own SQLite store, made if need be. Raises
+    UserError for one that cannot be used."""
+    check_store(uri, output_root)
     uri = uri or local_uri(output_root)
     if uri.startswith("sqlite:///"):
         _make_sqlite(Path(uri.removeprefix("sqlite:///")))
@@ -53,9 +56,23 @@ def open_store(uri: str | None, output_root: str | Path) -> "MlflowClient":
     try:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
-        raise UserError(f"tracking.uri={masked(uri)}: {' '.join(str(error).split())[:200]}") from None
-    except ModuleNotFoundError as error:  # the driver of a database
-        raise UserError(f"tracking.uri={masked(uri)}: needs the package {error.name}") from None
+        raise UserError(f"tracking.uri={masked(uri)}: {reason(error)}") from None
+
+
+def check_store(uri: str | None, output_root: str | Path) -> None:
+    """Raise UserError if `open_store` could not open it because another version of MLflow made it, or for the
+    lack of a database's driver. Quick, and makes nothing."""
+    uri = uri or local_uri(output_root)
+    check_schema(uri, masked(uri))
+
+
+def reason(error: Exception, most: int = 200) -> str:
+    """What an error says, in one line, without passwords, and without what comes after `most` characters; a
+    UserError, which is one line, as it is."""
+    text = " ".join(masked(str(error)).split()) or type(error).__name__
+    if isinstance(error, UserError) or len(text) <= most:
+        return text
+    return text[:most].rsplit(" ", 1)[0] + " ..."
 
 
 def _make_sqlite(path: Path) -> None:
@@ -99,8 +116,7 @@ def unreachable_as_warning(consequence: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(masked(str(error)).split())[:160]
-        log.warning("MLflow cannot be reached, %s: %s", consequence, reason)
+        log.warning("MLflow cannot be reached, %s: %s", consequence, reason(error))
 
 
 def experiment_id(client: "MlflowClient", name: str, location: str | None) -> str:

@@ -9,11 +9,13 @@ from sbp.errors import UserError
 from sbp.tracking.outbox import NAME, Outbox, OutboxTracker
 from sbp.tracking.runs import is_deleted
 from sbp.tracking.sender import Delivery
-from sbp.tracking.store import masked, open_store
+from sbp.tracking.store import check_store, masked, open_store, reason
 from sbp.utils.files import FolderHeld, is_held, sole_writer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+LOCAL = "the local store"
 
 
 def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | None = None) -> Iterator[str]:
@@ -22,10 +24,24 @@ def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | N
 
     Runs that are being written to, and those deleted in MLflow, are left alone. A run whose process is gone
     is closed as KILLED. uri: the server, for runs whose address is not known, as its password is not kept.
-    Raises UserError after the last one: a line for each damaged outbox, and for each server that refused or
-    needs its password.
+    Raises UserError after the last one: a line for each damaged outbox, for each server that refused or needs
+    its password, and for each database of another version of MLflow, even if it has everything.
     """
     troubles: dict[str, str] = {}  # a server that did not answer is not asked again
+    checked: set[str] = set()
+
+    def usable(address: str, uri: str | None) -> bool:
+        if address not in checked:
+            checked.add(address)
+            try:
+                check_store(uri, output_root)
+            except UserError as error:
+                troubles[address] = str(error)
+        return address not in troubles
+
+    usable(LOCAL, None)
+    if uri:
+        usable(masked(uri), uri)
     for path in sorted(Path(folder or output_root).rglob(NAME)):
         run = path.parent
         if is_held(run):
@@ -37,8 +53,8 @@ def sync(output_root: str | Path, folder: str | Path | None = None, uri: str | N
             first = next(outbox.entries(), None)
             if first is None:
                 continue
-            address = first.content["tags"].get("tracking.uri", "the local store")
-            if address in troubles:
+            address = first.content["tags"].get("tracking.uri", LOCAL)
+            if address in troubles or not ("***" in address or usable(address, address)):
                 continue
             line = _send_rest(outbox, first.content["tags"], uri, output_root)
             if line:
@@ -66,8 +82,7 @@ def _send_rest(outbox: Outbox, tags: dict[str, str], uri: str | None, output_roo
             return "was deleted in MLflow, left alone"
         entries = delivery.send(outbox.committed)
     except (MlflowException, OSError) as error:
-        reason = " ".join(masked(str(error)).split())[:200]
-        raise UserError(f"{run}: MLflow took not everything, try again later: {reason}") from None
+        raise UserError(f"{run}: MLflow took not everything, try again later: {reason(error)}") from None
     return f"{entries} entries sent" if entries else ""
 
 

@@ -74,7 +74,7 @@ def disk_full_as_user_error(path: Path) -> Iterator[None]:
         free = shutil.disk_usage(path.parent).free
         raise UserError(
             f"{path}: no space left on the disk ({free / 1e6:.0f} MB free); what was there before is intact: "
-            "make room, and start again with if_exists=resume"
+            "make room, and start again (a run: with if_exists=resume)"
         ) from None
 
 

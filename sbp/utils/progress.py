@@ -114,6 +114,13 @@ class ProgressLine:
             self.write(f"{100 * share:3.0f} % | {text}")
         self.text = text
 
+    def say(self, text: str) -> None:
+        """Write a line of output to stdout, above the bar if both are on the terminal."""
+        if self.bar is not None and sys.stdout.isatty():
+            self.bar.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        else:
+            print(text, flush=True)
+
     def close(self) -> None:
         """The work is over."""
         if self.bar is not None:
@@ -175,6 +182,9 @@ class CountProgress:
 class Progress:
     """What a training run tells about its progress; this one shows nothing."""
 
+    def begin(self) -> None:
+        """The run starts: it is not taken over from an earlier one."""
+
     def stage(self, epoch: int, name: str, images: int) -> None:
         """A pass over `images` begins."""
 
@@ -186,6 +196,10 @@ class Progress:
 
     def close(self) -> None:
         """The run is over."""
+
+    def failed(self) -> None:
+        """The run is over, without a result."""
+        self.close()
 
 
 class RunProgress(Progress):

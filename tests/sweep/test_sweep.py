@@ -13,7 +13,15 @@ import pytest
 
 from sbp.build import data as build_data
 from sbp.run.fingerprint import fingerprint
-from sbp.sweep.progress import JobProgress, State, _show, read_state, sweep_progress
+from sbp.sweep.progress import (
+    JobProgress,
+    State,
+    _show,
+    differing,
+    job_name,
+    read_state,
+    sweep_progress,
+)
 from sbp.sweep.remaining import remaining
 from sbp.tracking.runs import read_runs
 from sbp.tracking.store import open_store
@@ -254,22 +262,70 @@ def test_remaining_jobs_count_a_shared_run_once_and_respect_exclusive_ones():
 
 
 def test_a_sweep_counts_its_jobs_and_names_what_runs(tmp_path):
-    first, second, reused = (JobProgress(tmp_path, name, 0) for name in ("first", "second", "reused"))
+    first, second, reused, broken = (
+        JobProgress(tmp_path, name, interval_s=0) for name in ("first", "second", "reused", "broken")
+    )
+    first.begin()
     first.advance(8, 0.5)
-    second.stage(0, "training", 8)
+    second.begin()
     second.close()
     reused.close()  # taken over from an earlier sweep: it is not among the jobs to train
+    broken.failed()  # before it could begin
     state = read_state(tmp_path)
-    assert state == State(1, [("first", 0.5)])
-    assert state.share(3) == 0.5
+    assert state == State(2, 1, [("first", 0.5)])
+    assert state.share(5) == 0.5
+    assert state.counts(5) == "2/5 jobs, 1 failed"
     assert state.activity() == "running: first 50%"
 
 
-def test_a_job_whose_process_is_gone_counts_as_ended(tmp_path):
+def test_a_job_that_breaks_while_it_trains_is_over_and_failed(tmp_path):
+    job = JobProgress(tmp_path, "broken", interval_s=0)
+    job.begin()
+    job.advance(8, 0.5)
+    job.close()  # as its trainer does, however it ends
+    job.failed()
+    assert read_state(tmp_path) == State(1, 1, [])
+
+
+JOBS = (
+    ["scale=smoke", "optimizer.lr=0.001", "+tags.study=a", "seed=0"],
+    ["scale=smoke", "optimizer.lr=0.001", "+tags.study=b", "seed=0"],
+    ["scale=smoke", "optimizer.lr=0.1", "+tags.study=a", "seed=0"],
+    ["scale=smoke", "+tags.study=a", "seed=0"],
+)
+
+
+def test_jobs_are_named_by_what_tells_them_apart():
+    keys = differing(JOBS)
+    assert keys == {"optimizer.lr", "tags.study"}
+    assert [job_name(None, job, keys) for job in JOBS] == [
+        "optimizer.lr=0.001 tags.study=a",
+        "optimizer.lr=0.001 tags.study=b",
+        "optimizer.lr=0.1 tags.study=a",
+        "tags.study=a",
+    ]
+    arms = (["experiment=x", "arm=one", "seed=0"], ["experiment=y", "arm=two", "seed=1"])
+    assert job_name("focus all", arms[1], differing(arms)) == "focus all seed=1"
+    assert job_name(None, JOBS[0], differing(JOBS[:1])) == "job"
+
+
+def test_arms_have_labels_of_their_own():
+    """They stand for them in a sweep's bar."""
+    labels = [
+        line
+        for path in (ROOT / "conf/arm").glob("*.yaml")
+        for line in path.read_text().splitlines()
+        if line.startswith("label:")
+    ]
+    assert len(set(labels)) == len(labels) > 10
+
+
+def test_a_job_whose_process_is_gone_counts_as_failed(tmp_path):
     code = (
         "import sys\n"
         "from sbp.sweep.progress import JobProgress\n"
-        "job = JobProgress(sys.argv[1], 'lost', 0)\n"
+        "job = JobProgress(sys.argv[1], 'lost', interval_s=0)\n"
+        "job.begin()\n"
         "job.advance(8, 0.3)\n"
         "sys.stdout.write('up\\n'); sys.stdout.flush(); sys.stdin.read()\n"
     )
@@ -281,25 +337,59 @@ def test_a_job_whose_process_is_gone_counts_as_ended(tmp_path):
         text=True,
     )
     assert job.stdout.readline() == "up\n"
-    assert read_state(tmp_path) == State(0, [("lost", 0.3)])
+    assert read_state(tmp_path) == State(0, 0, [("lost", 0.3)])
     job.kill()
     job.wait()
-    assert read_state(tmp_path) == State(1, [])
+    assert read_state(tmp_path) == State(1, 1, [])
 
 
 def test_a_sweep_writes_a_line_now_and_then(tmp_path, capsys):
-    job = JobProgress(tmp_path, "first", 0)
+    job = JobProgress(tmp_path, None, ["beta=b2", "seed=1"], interval_s=0)
+    job.begin()
     waits = iter([False] * 8 + [True])
 
     def wait(seconds: float) -> bool:
         job.advance(8, job.used + 0.1)
         return next(waits)
 
-    _show(tmp_path, 2, wait, interval_s=0)
+    _show(tmp_path, 2, {"seed"}, wait, interval_s=0)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[1] == " 10 % | 0/2 jobs | running: first 20%"
+    assert lines[1] == " 10 % | 0/2 jobs | running: seed=1 20%"
     assert lines[-1].startswith(" 40 % | 0/2 jobs | ")
-    assert lines[-1].endswith(" | running: first 80%")
+    assert lines[-1].endswith(" | running: seed=1 80%")
+
+
+WATCHED = """
+import contextlib
+import functools
+import sbp.sweep.progress as progress
+import sbp.train as train
+train.sweep_progress = functools.partial(progress.sweep_progress, interval_s=0.0)
+"""
+
+
+@pytest.mark.parametrize("broken", ["while it trains", "before it begins"])
+def test_the_bar_of_a_real_sweep_counts_a_failing_job_and_tells_jobs_apart(broken, tmp_path):
+    hook = tmp_path / "hook.py"
+    hook.write_text(
+        WATCHED + "import sbp.run.execute as execute\n"
+        "real = execute.open_cached\n"
+        "def torn(config):\n"
+        "    if config.optimizer.lr == 0.5: raise OSError('the disk is gone')\n"
+        "    return real(config)\n"
+        "execute.open_cached = torn\n"
+    )
+    rates = "0.001,1e30" if broken == "while it trains" else "0.5,0.001"
+    done = sbp(
+        "-m", f"optimizer.lr={rates}", "optimizer=sgd", "scale=smoke", output=tmp_path, FAULT_HOOK=str(hook)
+    )
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if " jobs" in line and "running: " in line]
+    if broken == "before it begins":
+        assert any("1/2 jobs, 1 failed | running: optimizer.lr=0.001 " in line for line in lines), lines
+    else:
+        assert any("1/2 jobs | running: optimizer.lr=1e+30 0%" in line for line in lines), lines
+    assert not any("2 failed" in line for line in lines)
 
 
 def test_a_sweep_inside_another_shows_nothing_of_its_own():

@@ -175,6 +175,35 @@ def test_items_are_counted_on_a_terminal(monkeypatch):
     assert "reading: 100 of 100 images" in shown(terminal)[-1]
 
 
+def test_output_stands_above_the_bar_where_both_are_on_the_terminal(monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    line = ProgressLine(0)
+    line.show(0.5, "predicting: 1 of 2 images")
+    line.say("[bold]a.png[/bold]  scratch 0.013 " + "x" * 300)
+    line.show(1, "predicting: 2 of 2 images", at_once=True)
+    line.close()
+    lines = shown(terminal)
+    (said,) = [
+        number for number, text in enumerate(lines) if text.startswith("[bold]a.png[/bold]  scratch 0.013 x")
+    ]
+    assert lines[said].endswith("x" * 300)
+    assert all("images" in text for number, text in enumerate(lines) if number not in (0, said))
+    assert "2 of 2" in lines[-1]
+
+
+def test_output_goes_to_stdout_where_that_is_no_terminal(monkeypatch, capsys):
+    stdout = sys.stdout
+    terminal = open_terminal(monkeypatch)
+    line = ProgressLine(0)
+    line.show(0.5, "predicting: 1 of 2 images")
+    line.say("a.png  scratch 0.013")
+    line.close()
+    assert sys.stdout is stdout
+    assert capsys.readouterr().out == "a.png  scratch 0.013\n"
+    assert "a.png" not in terminal.getvalue()
+
+
 def test_a_narrow_terminal_keeps_the_bar_and_one_line(monkeypatch):
     terminal = open_terminal(monkeypatch)
     monkeypatch.setenv("COLUMNS", "60")
