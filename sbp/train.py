@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sbp.config import Config, validated
 from sbp.config.command_line import plain, without_plus
-from sbp.config.found_defects import fill_defects
+from sbp.config.files import fill_from_files
 from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
 from sbp.errors import TrainingDiverged, UserError
@@ -82,7 +82,7 @@ def job(cfg: DictConfig) -> float:
         cfg.run_dir = str(folder)
         if cfg.if_exists == "auto":
             cfg.if_exists = "resume" if in_sweep() else "retrain"
-        fill_defects(cfg)
+        fill_from_files(cfg)
         OmegaConf.resolve(cfg)
         from sbp.run.execute import run
 

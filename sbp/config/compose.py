@@ -11,7 +11,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sbp.config.found_defects import fill_defects
+from sbp.config.files import fill_from_files
 from sbp.config.help import options_text
 from sbp.config.root import Config
 from sbp.config.schemas import all_options, schema
@@ -52,7 +52,7 @@ class PluginSearchPath(SearchPathPlugin):
 def validated(cfg: DictConfig) -> Config:
     """The composed config as objects, all ranges checked; raises UserError with one line otherwise."""
     try:
-        fill_defects(cfg)
+        fill_from_files(cfg)
         config = OmegaConf.to_object(cfg)
     except (OmegaConfBaseException, ValueError) as error:  # ValueError: of a range check
         raise UserError(" ".join(str(error).split())) from None

@@ -155,7 +155,8 @@ class _Predictor:
 def read_as_trained(path: Path, config: Config) -> np.ndarray:
     """The image as the model's data set reads its own, (H, W, C) uint8. Raises UserError."""
     white_level = getattr(config.data, "white_level", None)
-    return read_image(path, config.data.channels, white_level)
+    shown = getattr(config.data, "exif", None) == "apply"
+    return read_image(path, config.data.channels, white_level, shown)
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -133,3 +133,16 @@ def test_training_says_that_images_were_rotated(tmp_path, caplog):
 )
 def test_each_layout_is_read_as_its_tools_draw(layout, shown):
     assert LAYOUTS[layout].drawn_as_shown is shown
+
+
+def test_predictions_are_of_images_as_they_were_trained_on(tmp_path, monkeypatch):
+    """A checkpoint remembers how its images were read, also where data=auto found that out."""
+    from sbp.predict.folder import read_as_trained
+
+    root = labelme(photographs(tmp_path / "set"))
+    for exif, expected in ((None, "apply"), ("ignore", "ignore")):
+        words = [] if exif is None else [f"data.exif={exif}"]
+        config = make_config("data=auto", f"data.root={root}", *words)
+        assert config.data.exif == expected
+        upright = read_as_trained(root / "0.png", config)[3:19, 4:14]
+        assert (upright.mean() > 200) == (expected == "apply")

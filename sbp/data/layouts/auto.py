@@ -34,6 +34,9 @@ class Auto(Layout):
         about = f"data={found.name}{_differences(found)} data.defects=[{','.join(listing.defects)}]"
         return replace(listing, about=about)
 
+    def shown(self, root: Path) -> bool:
+        return self.found(root).shown(root)
+
     def defects_in(self, root: Path) -> Sequence[str]:
         return self.found(root).defects_in(root)
 

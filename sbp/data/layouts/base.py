@@ -49,6 +49,10 @@ class Layout(ABC):
         """The folder `root`. Raises UserError if it, or what must be in it, is not there."""
         return checked_root(root, self.expected, [name.format(**vars(self)) for name in self.folders])
 
+    def shown(self, root: Path) -> bool:
+        """Whether the annotations below `root` fit images as they are shown, see drawn_as_shown."""
+        return self.drawn_as_shown
+
     def defects_in(self, root: Path) -> Sequence[str]:
         """What the files call their defects; empty if they name none. Raises UserError."""
         return ()
