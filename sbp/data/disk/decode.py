@@ -24,7 +24,7 @@ from sbp.data.disk.image_file import (
     refused,
     without_colour_space,
 )
-from sbp.data.disk.tiff_header import ORIENTATION, header
+from sbp.data.disk.tiff_header import ORIENTATION, header, layout
 from sbp.errors import UserError
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ _GREY = np.array([[4899 / 2**14, 9617 / 2**14, 1868 / 2**14, 0.5]])
 """Shares of red, green and blue in grey, 0.299, 0.587 and 0.114 as OpenCV's decoders have them, and what
 rounds the sum."""
 _ROWS = 64
+NAMED_COLOURS = 4
+"""Of a colour image that is refused as a mask."""
 
 
 def read_image(path: Path, channels: int, white_level: int | None = None) -> np.ndarray:
@@ -159,7 +161,7 @@ def _eight_bits(image: np.ndarray, path: Path, white_level: int | None, white: f
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """The file as (H, W) uint8 or uint16: grey values, or palette indices.
+    """The file as (H, W) uint8 or uint16: grey values, or palette indices, as it is stored.
 
     Raises UserError, naming the file, if it cannot be read, or shows colours where one value per pixel is
     expected.
@@ -168,10 +170,7 @@ def read_mask(path: Path) -> np.ndarray:
     pixels = _opaque(path, _stored(path, data, expand=False))
     if pixels.ndim == 3:
         if (pixels != pixels[:, :, :1]).any():
-            raise UserError(
-                f"{path}: is a colour image; a mask has one value per pixel, as a grey or palette image "
-                "(each defect's colour becomes one value)"
-            )
+            raise _is_colour(path, _colours(path, data, pixels))
         pixels = np.ascontiguousarray(pixels[:, :, 0])
     if pixels.dtype == np.uint8:
         return pixels
@@ -180,6 +179,38 @@ def read_mask(path: Path) -> np.ndarray:
     if not whole or pixels.min() < 0 or pixels.max() > 65535:
         raise UserError(f"{path}: a mask has whole numbers from 0 to 65535; save it with 8 or 16 bits")
     return pixels.astype(np.uint16)
+
+
+def read_colours(path: Path) -> np.ndarray:
+    """The colours of a mask, as it is stored, as (H, W) uint32 of 0xRRGGBB; of palettes too, and grey as
+    equal channels.
+
+    Raises UserError, naming the file, if it cannot be read, or may not hold the colours that were drawn: a
+    JPEG, more than 8 bits, or transparency that differs.
+    """
+    data = file_bytes(path)
+    return _colours(path, data, _opaque(path, _stored(path, data, expand=True)))
+
+
+def _colours(path: Path, data: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    in_tiff = layout(data.data)
+    if container(data) == "jpeg" or (in_tiff and in_tiff.is_jpeg):
+        raise UserError(f"{path}: JPEG changes colours; save masks as PNG")
+    if pixels.dtype != np.uint8:
+        raise UserError(
+            f"{path}: has colours of type {pixels.dtype}; save colour masks with 8 bits a channel"
+        )
+    red, green, blue = np.moveaxis(_in_channels(pixels, 3).astype(np.uint32), 2, 0)
+    return red << 16 | green << 8 | blue
+
+
+def _is_colour(path: Path, colours: np.ndarray) -> UserError:
+    values, times = np.unique(colours, return_counts=True)
+    often = values[np.argsort(-times, kind="stable")[:NAMED_COLOURS]]
+    return UserError(
+        f"{path}: is a colour image ({', '.join(f'#{value:06x}' for value in often)}): say what its colours "
+        "mean with data.colours={DEFECT: '#ff0000'}"
+    )
 
 
 def _opaque(path: Path, pixels: np.ndarray) -> np.ndarray:
