@@ -41,12 +41,15 @@ _GREY = np.array([[4899 / 2**14, 9617 / 2**14, 1868 / 2**14, 0.5]])
 """Shares of red, green and blue in grey, 0.299, 0.587 and 0.114 as OpenCV's decoders have them, and what
 rounds the sum."""
 _ROWS = 64
+_PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""What a PNG that says how it is to be shown has of these."""
 NAMED_COLOURS = 4
 """Of a colour image that is refused as a mask."""
 
 
-def read_image(path: Path, channels: int, white_level: int | None = None) -> np.ndarray:
+def read_image(path: Path, channels: int, white_level: int | None = None, exif: bool = False) -> np.ndarray:
     """The file as (H, W, C) uint8. channels: 1 turns colour to grey, 3 repeats grey; transparency is ignored.
+    exif: turned as the file says that it is to be shown, else as it is stored.
 
     16-bit images are divided by white_level (None: 65535), which cameras of 10 to 14 bits do not reach.
     Raises UserError, naming the file, if it cannot be read, is cut off, is of a kind that no decoder gets
@@ -66,28 +69,39 @@ def read_image(path: Path, channels: int, white_level: int | None = None) -> np.
     image = _in_channels(pixels, channels)
     if image.dtype == np.uint16:
         image = _eight_bits(image, path, white_level, white)
+    if exif:
+        image = _turned(image, orientation(path))
     return image if channels == 3 else image[:, :, None]
 
 
-def image_shape(path: Path) -> tuple[int, int] | None:
-    """Height and width as the file's header has them, of the image as it is stored; None if
-    that cannot be read."""
+def image_shape(path: Path, exif: bool = False) -> tuple[int, int] | None:
+    """Height and width as the file's header has them, of the image as it is stored, or with exif as it is to
+    be shown; None if that cannot be read."""
     stored = header(path)
     shape = stored.shape if stored else _from_header(path, lambda image: (image.height, image.width), None)
     if not shape or not 0 < shape[0] * shape[1] <= MOST_PIXELS:
         return None
-    return shape
+    return shape[::-1] if exif and orientation(path) > 4 else shape
 
 
 def orientation(path: Path) -> int:
     """How the file says that it is to be shown, 1 to 8 as EXIF has it; 1, as it is stored, if it says
-    nothing. Images are read as they are stored."""
+    nothing."""
     stored = header(path)
     if stored and ORIENTATION in stored.tags:
         value = stored.first(ORIENTATION)
     else:
-        value = _from_header(path, lambda image: image.getexif().get(ExifTags.Base.Orientation, 1), 1)
+        value = _from_header(path, lambda image: _exif_orientation(path, image), 1)
     return value if value in range(1, 9) else 1
+
+
+def _exif_orientation(path: Path, image: Image.Image) -> int:
+    # Pillow decodes a PNG to see whether something follows its pixels
+    if image.format == "PNG":
+        content = path.read_bytes()
+        if not any(mark in content for mark in _PNG_EXIF):
+            return 1
+    return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def _from_header(path: Path, read: Callable[[Image.Image], T], otherwise: T) -> T:
@@ -96,6 +110,17 @@ def _from_header(path: Path, read: Callable[[Image.Image], T], otherwise: T) -> 
             return read(image)
     except NOT_DECODED:
         return otherwise
+
+
+def _turned(image: np.ndarray, how: int) -> np.ndarray:
+    """(H, W) or (H, W, C) as EXIF's orientation `how` shows it."""
+    if how > 4:
+        image = image.swapaxes(0, 1)
+    if how in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if how in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
 
 
 def _decoded(path: Path, data: np.ndarray, kind: str | None, channels: int) -> np.ndarray:
