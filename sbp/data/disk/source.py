@@ -22,7 +22,7 @@ from sbp.data.splits.split_file import SplitFile
 from sbp.errors import UserError
 
 # Raise this when the same files would give other samples.
-LOADER_VERSION = 2
+LOADER_VERSION = 3
 
 
 @dataclass(frozen=True)
