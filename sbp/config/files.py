@@ -10,8 +10,8 @@ from sbp.data.layouts.base import Layout
 
 
 def fill_from_files(cfg: DictConfig) -> None:
-    """Set data.defects, if it is empty, to all that the files in data.root name, and data.exif, if it is null,
-    to what their layout wants.
+    """Set data.defects, if it is empty, to all that the files in data.root name, and data.exif, if it is
+    null, to what their layout wants.
 
     In place, before interpolations of them are resolved. Raises UserError if the files cannot be read.
     """

@@ -340,3 +340,21 @@ def test_the_command_says_mistakes_in_one_line_and_has_its_exit_codes(root, tmp_
 )
 def test_the_verdict(errors, warnings, line):
     assert verdict(errors, warnings) == line
+
+
+def test_the_first_cause_is_said_where_no_mask_can_be_read(root, tmp_path):
+    """Painted red instead of white: that is the mistake, not that no image holds the defect."""
+    for path in (root / "masks" / "scratch").glob("*.png"):
+        red = np.zeros((SIZE, SIZE, 3), np.uint8)
+        red[10:20, 30:50] = (0, 0, 255)
+        save(path, red)
+    done = command("data", "check", "data=masks", f"data.root={root}", output=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "is a colour image (#000000, #ff0000): say what its colours mean with data.colours=" in done.stderr
+    values = "data.colours={scratch: '#ff0000'}"
+    for path in (root / "masks" / "scratch").glob("*.png"):
+        path.rename(root / "masks" / path.name)
+    (root / "masks" / "scratch").rmdir()
+    done = command("data", "check", "data=masks", f"data.root={root}", values, BY_PART, output=tmp_path)
+    assert done.stdout.strip().endswith("GOOD: fit to train on")

@@ -118,7 +118,7 @@ def test_a_black_sixteen_bit_image_is_an_image(tmp_path):
 def test_colour_masks_are_refused_and_grey_ones_saved_as_colour_are_read(tmp_path):
     red = np.zeros((8, 8, 3), np.uint8)
     red[2:4, 2:4, 2] = 255
-    with pytest.raises(UserError, match=r"red\.png: is a colour image; a mask has one value per pixel"):
+    with pytest.raises(UserError, match=r"red\.png: is a colour image \(#000000, #ff0000\): say what"):
         read_mask(save(tmp_path / "red.png", red))
     white = np.zeros((8, 8, 3), np.uint8)
     white[2:4, 2:4] = 255

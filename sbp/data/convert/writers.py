@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from sbp.data.convert.zones import Zones
+from sbp.data.disk.annotations import Polygons
 from sbp.data.disk.claims import extent_of
 from sbp.errors import UserError
 from sbp.utils.files import write_atomically
@@ -105,8 +106,6 @@ def _segmentations(zone: Zones):
     if zone.objects is None:
         yield {"size": list(zone.mask.shape), "counts": _counts(zone.mask)}, zone.mask
         return
-    from sbp.data.disk.annotations import Polygons
-
     for outlines in zone.objects:
         flat = [points.ravel().tolist() for points in outlines]
         mask = Polygons(tuple(map(tuple, flat)), "").mask((zone.mask.shape[0], zone.mask.shape[1]))

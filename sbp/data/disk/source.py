@@ -22,7 +22,7 @@ from sbp.data.splits.split_file import SplitFile
 from sbp.errors import UserError
 
 # Raise this when the same files would give other samples.
-LOADER_VERSION = 2
+LOADER_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,6 @@ class ListedSource:
         for item, split in zip(items, self.splits_of, strict=True):
             digest.update(json.dumps([item.name, split, _identity(item, digest_of)]).encode())
         values = vars(self.reading) | {"loader": LOADER_VERSION, "defects": list(self.defects)}
-        if not self.reading.exif:
-            del values["exif"]
         return values | {"files": digest.hexdigest()}
 
     @cached_property
