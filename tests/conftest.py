@@ -23,7 +23,7 @@ from sbp.data.source import Sample
 from sbp.engine.trainer import Trainer
 from sbp.seeding import seed_everything
 from sbp.utils.progress import Progress
-from tests.processes import ROOT, fresh
+from tests.processes import ROOT, fresh, start_server
 
 register_schemas()
 register_resolvers()
@@ -31,6 +31,12 @@ torch.set_num_threads(1)  # small models: a second thread costs more than it giv
 
 __all__ = ["ROOT"]
 LONG = ("tests/run/test_runs.py", "tests/sweep", "tests/config", "tests/faults", "tests/plugins")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One fork server for all processes that test, started while they import and collect."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        start_server()
 
 
 @pytest.hookimpl(trylast=True)

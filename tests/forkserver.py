@@ -1,11 +1,14 @@
 """Starts processes of sbp quickly: everything is imported once, each process is a fork of that.
 
-Reads commands as JSON lines from stdin and answers each with one: {"start": {...}} with the child's pid,
-{"poll": pid} with its exit code, None while it runs, and -N if signal N killed it. Ends with its stdin.
+Listens at the socket that it is given, for any number of testing processes. Reads commands as JSON lines and
+answers each with one: {"start": {...}} with the child's pid, {"poll": pid} with its exit code, None while it
+runs, and -N if signal N killed it. Ends with its stdin.
 """
 
 import json
 import os
+import select
+import socket
 import sys
 import tempfile
 from importlib import import_module
@@ -22,18 +25,32 @@ def main() -> None:
         import_module(name)
     tables = create_tables()
     codes: dict[int, int] = {}
-    print("ready", flush=True)
-    for line in sys.stdin:
-        command = json.loads(line)
-        if "start" in command:
-            print(_start(tables, **command["start"]), flush=True)
-        else:
-            pid = command["poll"]
-            if pid not in codes:
-                done, status = os.waitpid(pid, os.WNOHANG)
-                if done:
-                    codes[pid] = os.waitstatus_to_exitcode(status)
-            print(json.dumps(codes.get(pid)), flush=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1])
+    listener.listen()
+    files = {sys.stdin.fileno(): sys.stdin, listener.fileno(): listener}
+    while True:
+        for number in select.select(list(files), [], [])[0]:
+            if number == sys.stdin.fileno():
+                return
+            if number == listener.fileno():
+                connection = listener.accept()[0]
+                files[connection.fileno()] = connection.makefile("rw")
+            elif line := files[number].readline():
+                print(json.dumps(_answer(json.loads(line), tables, codes)), file=files[number], flush=True)
+            else:
+                files.pop(number).close()
+
+
+def _answer(command: dict, tables: bytes, codes: dict[int, int]) -> int | None:
+    if "start" in command:
+        return _start(tables, **command["start"])
+    pid = command["poll"]
+    if pid not in codes:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            codes[pid] = os.waitstatus_to_exitcode(status)
+    return codes.get(pid)
 
 
 def create_tables() -> bytes:

@@ -5,7 +5,9 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,41 +19,49 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+ADDRESS = "SBP_TEST_FORKSERVER"
+"""The environment variable with the socket of the fork server that all testing processes share."""
+
+
+def start_server() -> None:
+    """Start the fork server of this process and those below it; it is ready a while later, see
+    tests.forkserver."""
+    folder = tempfile.mkdtemp()
+    os.environ[ADDRESS] = os.path.join(folder, "socket")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.forkserver", os.environ[ADDRESS]]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=ROOT)
+
+    def close() -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+        shutil.rmtree(folder)
+
+    atexit.register(close)
+
+
 class ForkServer:
-    """A process that has imported everything and forks others; see tests.forkserver."""
+    """A connection to the process that has imported everything and forks others."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forkserver"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=ROOT,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline().strip() == "ready"
-        atexit.register(self.close)
-
-    def close(self) -> None:
-        """End it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        if ADDRESS not in os.environ:
+            start_server()
+        connection, deadline = socket.socket(socket.AF_UNIX), time.monotonic() + 300
+        while connection.connect_ex(os.environ[ADDRESS]):
+            assert time.monotonic() < deadline, "the fork server does not start"
+            time.sleep(0.1)
+        self.file = connection.makefile("rw")
 
     def ask(self, command: dict):
         """The server's answer to a command."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        print(json.dumps(command), file=self.file, flush=True)
+        return json.loads(self.file.readline())
 
 
 @functools.cache
 def server() -> ForkServer:
-    """The fork server of this process, started when it is first needed."""
+    """This process's connection, made when it is first needed."""
     return ForkServer()
 
 

@@ -26,6 +26,7 @@ from tests.data.image_writers import (
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["none", "lzw", "deflate"])
 @pytest.mark.parametrize("name", BY_NAME)
 def test_every_tiff_is_read_rightly_or_refused(tmp_path, name, compression):

@@ -83,6 +83,7 @@ def fingerprint(site: Path, output: Path, *overrides: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_run_takes_every_part_from_outside(site, tmp_path):
     numbers = ("selection.fraction=0.5", "budget.compute=5")
     done = run(site, tmp_path, "sbp.train", *EVERYTHING, "scale=smoke", *numbers)

@@ -281,7 +281,12 @@ MANY = tuple(f"{n:03}.png" for n in range(60))
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("number", "code"),
+    [
+        (signal.SIGKILL, -9),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
 )
 def test_a_prediction_that_was_stopped_continues(checkpoint, number, code, tmp_path):
     folder, out, other = write_images(tmp_path / "in", *MANY), tmp_path / "out", tmp_path / "other"

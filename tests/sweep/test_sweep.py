@@ -152,6 +152,7 @@ def test_a_failing_job_does_not_stop_the_others_and_is_named_at_the_end(tmp_path
     assert parents_of(tmp_path)[0].info.status == "FAILED"
 
 
+@pytest.mark.slow
 def test_jobs_that_break_for_reasons_nobody_foresaw_do_not_stop_the_others_either(tmp_path):
     """One while its parts are built, before MLflow knows it; one while it trains."""
     hook = tmp_path / "hook.py"

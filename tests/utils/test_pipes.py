@@ -47,13 +47,18 @@ def test_work_goes_on_and_says_nothing_when_its_reader_is_gone(stream, flags, tm
     ("module", "arguments"),
     [
         ("sbp.train", ["--help"]),
-        ("sbp.train", ["--cfg", "job"]),
-        ("sbp.train", ["-m", "scale=smoke", "budget.epochs=1", "seed=0,1", "tracking=none"]),
-        ("sbp.cli.main", ["--help"]),
-        ("sbp.cli.main", ["options"]),
         ("sbp.cli.main", ["data", "show", "scale=smoke", "--images", "1"]),
-        ("sbp.cli.main", ["train", "--help"]),
-        ("experiments.reproduce", ["--help"]),
+        *(
+            pytest.param(*command, marks=pytest.mark.slow)
+            for command in (
+                ("sbp.train", ["--cfg", "job"]),
+                ("sbp.train", ["-m", "scale=smoke", "budget.epochs=1", "seed=0,1", "tracking=none"]),
+                ("sbp.cli.main", ["--help"]),
+                ("sbp.cli.main", ["options"]),
+                ("sbp.cli.main", ["train", "--help"]),
+                ("experiments.reproduce", ["--help"]),
+            )
+        ),
     ],
 )
 def test_every_command_outlives_its_reader(module, arguments, tmp_path):
