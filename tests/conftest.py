@@ -1,33 +1,33 @@
 """Shared fixtures: a tiny data set, composed configs, a trainer on them, finished runs of a real sweep."""
 
+from __future__ import annotations
+
 import copy
 import functools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
-from sbp.build import trainer as build
 from sbp.config import Config, register_schemas, validated
 from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import Plan, check_overrides
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.source import Sample
-from sbp.engine.trainer import Trainer
-from sbp.seeding import seed_everything
-from sbp.utils.progress import Progress
-from tests.processes import ROOT, fresh, start_server
+from tests.processes import ROOT, sbp, start_server
+
+if TYPE_CHECKING:
+    from sbp.engine.trainer import Trainer
 
 register_schemas()
 register_resolvers()
-torch.set_num_threads(1)  # small models: a second thread costs more than it gives
 
 __all__ = ["ROOT"]
 LONG = ("tests/run/test_runs.py", "tests/sweep", "tests/config", "tests/faults", "tests/plugins")
@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """One fork server for all processes that test, started while they import and collect."""
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         start_server()
+        return
+    import torch  # not in the process that only hands tests out
+
+    torch.set_num_threads(1)  # small models: a second thread costs more than it gives
 
 
 @pytest.hookimpl(trylast=True)
@@ -110,6 +114,10 @@ def _checked(arguments: tuple[str, ...], _: tuple[str | None, ...]) -> Plan:
 
 def make_trainer(data: DataSet, *overrides: str) -> Trainer:
     """A trainer on `data`, freshly seeded."""
+    from sbp.build import trainer as build
+    from sbp.seeding import seed_everything
+    from sbp.utils.progress import Progress
+
     config = make_config("model.encoder_depth=3", "model.decoder_channels=[16,8,8]", *overrides)
     seed_everything(config.seed)
     model = build.build_model(config, len(data.defects))
@@ -118,7 +126,7 @@ def make_trainer(data: DataSet, *overrides: str) -> Trainer:
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory, worker_id) -> Path:
-    """The output folder of the README's sweep, two by two, started in a new interpreter and another folder.
+    """The output folder of the README's sweep, two by two, started in another folder.
 
     The processes of a session share it: only read it.
     """
@@ -130,7 +138,7 @@ def sweep(tmp_path_factory, worker_id) -> Path:
         if not complete.exists():
             elsewhere.mkdir(exist_ok=True)
             arguments = ("-m", "aggregation=max,mean", "beta=b2,b8", "scale=smoke")
-            done = fresh("sbp.train", *arguments, output=output, cwd=elsewhere)
+            done = sbp(*arguments, output=output, cwd=elsewhere)
             assert done.returncode == 0, done.stderr
             assert list(elsewhere.iterdir()) == []  # nothing is left where one happens to stand
             complete.touch()

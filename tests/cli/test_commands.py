@@ -24,6 +24,7 @@ def test_the_output_folder_can_be_chosen(monkeypatch, tmp_path):
     assert output_root() == str(tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_finds_its_own_conf_in_any_folder(tmp_path):
     """The wheel is built without isolation, so that no network is needed, and unpacked as pip would."""
     pytest.importorskip("hatchling")

@@ -15,14 +15,22 @@ OTHERS = ("demo", "search", "leakage")
 """Experiments that are no section of the grid."""
 SECTIONS = [name for name in EXPERIMENTS if name not in OTHERS]
 KNOWN = chosen_sections()
+QUICK = ("two_defects", "smoke")
+"""The section that is composed in the quick tests; those of sweeps compose others."""
 
 
 def section_plan(section: str, scale: str = "smoke") -> Plan:
     return plan_of("-m", f"experiment={section}", f"scale={scale}", "seed=0,1")
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-@pytest.mark.parametrize("scale", ["smoke", pytest.param("cpu", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("section", "scale"),
+    [
+        pytest.param(section, scale, marks=() if (section, scale) == QUICK else pytest.mark.slow)
+        for section in SECTIONS
+        for scale in ("smoke", "cpu")
+    ],
+)
 def test_every_job_of_every_section_composes(section, scale):
     plan = section_plan(section, scale)
     assert plan.sweep
@@ -35,6 +43,7 @@ def test_every_job_of_every_section_composes(section, scale):
     assert threads == ({None} if section == "efficiency" else {1})
 
 
+@pytest.mark.slow
 def test_an_arm_is_the_same_run_in_every_section():
     known: dict[tuple[str | None, int], str] = {}
     for section in SECTIONS:

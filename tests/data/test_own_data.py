@@ -445,6 +445,7 @@ open_data(source(Path(sys.argv[1])), sys.argv[2], slow)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_where_it_was(root, tmp_path):
     cache = tmp_path / "cache"
     process = subprocess.Popen(

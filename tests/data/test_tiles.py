@@ -183,6 +183,7 @@ def test_what_tiles_cannot_do_is_one_line(override, message):
         make_config(*overrides("somewhere", override))
 
 
+@pytest.mark.slow
 def test_a_run_on_large_images_predicts_masks_in_their_size(root, tmp_path):
     done = sbp(*overrides(root, "budget.compute=2", "trainer.threads=1"), output=tmp_path / "out")
     assert done.returncode == 0, done.stderr

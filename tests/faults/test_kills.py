@@ -178,9 +178,8 @@ def test_while_mlflow_is_written_to(undisturbed, tmp_path, fault, seed):
     hurt(undisturbed, tmp_path, tally, moment, kills=5, seed=seed)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_run_cleanly_within_an_epoch(undisturbed, tmp_path, fault, number, code):
     tally = fault(f"{number.name}")
     tally.tried()

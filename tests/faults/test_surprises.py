@@ -63,7 +63,8 @@ def test_the_number_of_loader_processes_changes_nothing(undisturbed, tmp_path):
     assert_complete(tmp_path, undisturbed)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
 def test_an_image_that_turns_unreadable_in_the_middle(tmp_path, fault, workers):
     tally = fault("image that turns unreadable in the middle")
     tally.tried()

@@ -130,6 +130,7 @@ def test_a_run_that_two_sections_share_is_trained_once_and_listed_in_both(grid):
     assert parent.data.tags["mlflow.note.content"].count("FINISHED") == 2
 
 
+@pytest.mark.slow
 def test_other_seeds_of_a_section_join_the_same_parent(grid):
     output = grid
     done = sbp("-m", "experiment=two_defects", "arm=baseline", "scale=smoke", "seed=2", HERE, output=output)
@@ -141,6 +142,7 @@ def test_other_seeds_of_a_section_join_the_same_parent(grid):
     assert len(children) >= 5
 
 
+@pytest.mark.slow
 def test_a_failing_job_does_not_stop_the_others_and_is_named_at_the_end(tmp_path):
     done = sbp("-m", "optimizer.lr=0.001,1e30", "optimizer=sgd", "scale=smoke", output=tmp_path)
     assert done.returncode == 1
@@ -369,7 +371,9 @@ train.sweep_progress = functools.partial(progress.sweep_progress, interval_s=0.0
 """
 
 
-@pytest.mark.parametrize("broken", ["while it trains", "before it begins"])
+@pytest.mark.parametrize(
+    "broken", ["while it trains", pytest.param("before it begins", marks=pytest.mark.slow)]
+)
 def test_the_bar_of_a_real_sweep_counts_a_failing_job_and_tells_jobs_apart(broken, tmp_path):
     hook = tmp_path / "hook.py"
     hook.write_text(
