@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from sbp.engine.pretrained import INSTALLED, PACKAGES, load_installed, quick_when_offline
 from sbp.plugins.checks import one_of, require
 from sbp.plugins.registry import Registry
 
@@ -50,8 +51,9 @@ class Smp(Architecture):
     """A segmentation_models_pytorch model.
 
     architecture: see ARCHITECTURES. encoder: its name there; encoder_depth: 3, 4 or 5 halvings of the
-    resolution; encoder_weights: pretrained ones, None for random. decoder_channels: of each stage, None for
-    the architecture's own. extra: further arguments of the architecture's constructor.
+    resolution; encoder_weights: `installed`, those of a package (see sbp.engine.pretrained), or the name of
+    ones to download, as `imagenet`; None for random. decoder_channels: of each stage, None for the
+    architecture's own. extra: further arguments of the architecture's constructor.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class Smp(Architecture):
                 decoder_channels,
                 f"one number for each of the model.encoder_depth={encoder_depth} stages",
             )
+        there = encoder_weights != INSTALLED or encoder in PACKAGES
+        require(there, "encoder", encoder, f"{', '.join(PACKAGES)} for model.encoder_weights={INSTALLED}")
         self.architecture, self.encoder, self.encoder_depth = architecture, encoder, encoder_depth
         self.encoder_weights, self.decoder_channels, self.extra = encoder_weights, decoder_channels, extra
         self.stride = 2**encoder_depth
@@ -81,26 +85,39 @@ class Smp(Architecture):
     def build(self, channels: int, num_defects: int) -> nn.Module:
         import segmentation_models_pytorch as smp
 
+        installed = self.encoder_weights == INSTALLED
         arguments = dict(self.extra)
         if self.decoder_channels is not None:
             arguments["decoder_channels"] = tuple(self.decoder_channels)
         try:
-            model = smp.create_model(
-                self.architecture,
-                encoder_name=self.encoder,
-                encoder_weights=self.encoder_weights,
-                encoder_depth=self.encoder_depth,
-                in_channels=channels,
-                classes=num_defects,
-                **arguments,
-            )
+            with quick_when_offline():
+                model = smp.create_model(
+                    self.architecture,
+                    encoder_name=self.encoder,
+                    encoder_weights=None if installed else self.encoder_weights,
+                    encoder_depth=self.encoder_depth,
+                    in_channels=channels,
+                    classes=num_defects,
+                    **arguments,
+                )
         except (KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-            raise ValueError(
-                f"architecture={self.architecture} model.encoder={self.encoder} "
-                f"model.encoder_weights={self.encoder_weights}: {' '.join(str(error).split())[:300]}"
-            ) from None
+            raise ValueError(self._refusal(error)) from None
+        if installed:
+            load_installed(model.get_submodule("encoder"), self.encoder)
         init_output_bias(model)
         return model
+
+    def _refusal(self, error: Exception) -> str:
+        reason = " ".join(str(error).split())[:300]
+        if isinstance(error, OSError) and self.encoder_weights:
+            reason = (
+                f"they are not in the cache and cannot be fetched ({reason}); model=unet_pretrained needs "
+            )
+            reason += "no connection"
+        return (
+            f"architecture={self.architecture} model.encoder={self.encoder} "
+            f"model.encoder_weights={self.encoder_weights}: {reason}"
+        )
 
 
 def init_output_bias(model: nn.Module, share: float = 0.01) -> None:
