@@ -44,7 +44,7 @@ def contact_sheet(
         for k in range(len(images))
     ]
     for title, (left, top) in zip(titles, places, strict=True):
-        text = shorten(title, max(cell_width // 6, 3))
+        text = shorten(title, max(cell_width // 7, 3))  # a digit takes 7 pixels
         y = 1 - (top + cell_height + TITLE / 2) / height
         figure.text(left / width, y, text, fontsize=8, color=FAINT_TEXT, va="center")
     sheet = figure_to_array(figure)

@@ -26,10 +26,9 @@ FOLDERS = (".", "annotations")
 class Coco(Layout):
     """annotations: the COCO file below the root; None: found there, or one in each of the folders train,
     valid and test, which are official splits then. images: the folder of its images; a file_name that is not
-    there
-    is looked for elsewhere below the root. val_annotations, test_annotations: files of official splits, then
-    `annotations` is that of training. ignore: categories that are not learnt; images that have one are left
-    out. group, group_size: see group_of."""
+    there is looked for elsewhere below the root. val_annotations, test_annotations: files of official splits,
+    then `annotations` is that of training. ignore: categories that are not learnt; images that have one are
+    left out. group, group_size: see group_of."""
 
     annotations: str | None = None
     val_annotations: str | None = None
