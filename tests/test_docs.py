@@ -107,6 +107,7 @@ INLINE = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "words"), INLINE)
 def test_overrides_of_the_docs_are_right(page, words, folder, tmp_path, monkeypatch):
     """What stands in a sentence, `data.fit=tile data.image_size=256`, is taken by a command line as well."""

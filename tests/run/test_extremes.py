@@ -92,6 +92,7 @@ def combinations():
             yield pytest.param(name, selection, marks=marks, id=f"{name}-{selection}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "selection"), combinations())
 def test_the_smallest_and_the_most_uniform_sets_train(tmp_path, source, selection):
     train(tmp_path, SOURCES[source], f"selection={selection}", "upsampling=rare")
@@ -110,6 +111,7 @@ def test_a_batch_larger_than_the_data(tmp_path):
     assert records[-1].metrics["train/images"] == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("staleness", ["every_epoch", "stale", "smart", "stale_smart", "reuse"])
 def test_equal_losses_are_drawn_as_if_blindly(tmp_path, staleness):
     """Every score the same: all percentiles are (n + 1) / 2n, and nothing prefers an image."""

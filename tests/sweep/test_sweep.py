@@ -116,6 +116,7 @@ def test_the_same_sweep_again_trains_nothing(grid):
     assert parents_of(output)[0].info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_run_that_two_sections_share_is_trained_once_and_listed_in_both(grid):
     output = grid
     overrides = ("-m", "experiment=upsampling", "arm=focus_all,balanced", "scale=smoke", "seed=0", HERE)
@@ -410,6 +411,7 @@ def test_a_sweep_inside_another_shows_nothing_of_its_own():
 # eight writers
 
 
+@pytest.mark.slow
 def test_eight_processes_write_to_a_fresh_store_at_once_and_lose_nothing(tmp_path):
     output, names = tmp_path / "output", [f"writer {n}" for n in range(8)]
     output.mkdir()
