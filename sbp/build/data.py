@@ -11,11 +11,13 @@ from sbp.config.schemas import own_keys, registered
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.disk.source import ListedSource, Reading, Splitting
 from sbp.data.source import Source
+from sbp.data.splits.split_file import is_split_file
 from sbp.errors import UserError
 from sbp.plugins.discovery import foreign_source
 from sbp.utils.progress import CountProgress
 
 log = logging.getLogger("sbp")
+_said: set[str] = set()
 
 
 def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
@@ -25,16 +27,26 @@ def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
         return made
     size, val, test = config.image_size, config.val_fraction, config.test_fraction
     listing = made.list(config.root, config.defects)
-    if listing.about:
+    if listing.about and listing.about not in _said:  # a run asks more than once
         log.info("%s: %s", config.root, listing.about)
+        _said.add(listing.about)
     skip_bad = config.on_bad == "skip"
     exif = listing.exif if config.exif is None else config.exif == "apply"
     reading = Reading(size, size, config.fit, config.channels, config.white_level, skip_bad, exif)
-    file = Path(config.split_file) if config.split_file else default_split_file(config, output_root)
+    file = _split_file(config, output_root)
     fractions = {"train": 1 - val - test, "val": val, "test": test}
     splitting = Splitting(fractions, config.seed, config.split_by, file, config.official_splits)
     digest_cache = Path(output_root) / "cache" / "contents.json"
     return ListedSource(config.name, listing, reading, splitting, digest_cache)
+
+
+def _split_file(config: c.DiskData, output_root: str | Path) -> Path:
+    """The one that is named, else split.csv with the images (`sbp data convert` writes it), else one in the
+    output folder."""
+    beside = Path(config.root or "").expanduser() / "split.csv"
+    if config.split_file:
+        return Path(config.split_file)
+    return beside if is_split_file(beside) else default_split_file(config, output_root)
 
 
 SPLIT_KEYS = {

@@ -45,15 +45,23 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--to", choices=tuple(TARGETS), help="convert: the layout to write")
     options = parser.parse_args(arguments)
-    if (options.command == "convert") != (options.to is not None):
-        raise UserError("--to LAYOUT: belongs to convert, as in sbp data convert data.root=F --to coco")
+    if options.command == "convert" and options.to is None:
+        raise UserError(f"sbp data convert: --to is missing, one of {', '.join(TARGETS)}")
+    if options.command != "convert" and options.to is not None:
+        raise UserError(f"--to {options.to}: belongs to sbp data convert")
     if options.alike is not None and not 0 < options.alike <= 1:
         raise UserError(f"--alike {options.alike}: must be above 0 and at most 1")
-    plan = check_overrides(options.overrides)
+    # a folder by itself is what people type first
+    words = [
+        f"data.root={word}" if "=" not in word and Path(word).is_dir() else word for word in options.overrides
+    ]
+    plan = check_overrides(words)
     if len(plan.jobs) != 1:
         raise UserError("sbp data takes one data set, not a sweep")
     config = plan.jobs[0].config
-    out = options.out or Path(config.output_root) / "data" / config.data.name
+    root = getattr(config.data, "root", None)
+    called = f"{config.data.name}-{Path(root).resolve().name}" if root else config.data.name
+    out = options.out or Path(config.output_root) / "data" / called
     if options.command == "convert":
         return converted(config, options.to, options.out or out / options.to)
     out.mkdir(parents=True, exist_ok=True)
@@ -192,6 +200,7 @@ def _findings_sheet(
                 title = f"{number}: {source.splits_of[k]} {Path(item.name).stem}"
                 cells.append((resizer.image(image), resizer.masks(masks, void), title))
     if not cells:
+        path.unlink(missing_ok=True)  # of an earlier check
         return None
     images, masks, titles = zip(*cells, strict=True)
     save_png(contact_sheet(images, masks, titles, source.defects, columns=8, scale=1), path)

@@ -15,8 +15,9 @@ from sbp.utils.pipes import outlive_closed_pipes
 USAGE = """\
 sbp train [-m] [group=option] [key=value]   train a model, or sweep with -m
 sbp options [GROUP]                         every group and its options, or those of one group with their keys
-sbp data check [group=option] [key=value]   read a data set once: counts, duplicates, leaks, a verdict
-sbp data show [group=option] [key=value]    a sheet of its images with their annotations
+sbp data check FOLDER [key=value]           read a data set once: counts, duplicates, leaks, a verdict
+sbp data show FOLDER [key=value]            a sheet of its images with their annotations
+sbp data convert FOLDER --to coco           the same in another layout: masks, coco or labelme
 sbp report [--scale cpu] [--out DIR]        the claims beside what was measured, as a page
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
 sbp evaluate CHECKPOINT [--split test]      metrics of a split

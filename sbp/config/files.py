@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sbp.config.schemas import make, registered
 from sbp.data.layouts.base import Layout
+from sbp.errors import UserError
 
 
 def fill_from_files(cfg: DictConfig) -> None:
@@ -25,6 +26,8 @@ def fill_from_files(cfg: DictConfig) -> None:
         key = (str(root), repr(layout))
         if key not in _found:  # a sweep asks for each of its jobs
             _found[key] = list(layout.defects_in(root))
+            if not _found[key]:
+                raise UserError(f"data.root={data.root}: its files name no defect; {layout.expected}")
         data.defects = _found[key]
     if data.exif is None and data.root and Path(data.root).is_dir():
         data.exif = "apply" if layout.shown(Path(data.root)) else "ignore"

@@ -14,10 +14,15 @@ MOST_BYTES = 240
 """Of a name without its suffix: file systems take 255, a temporary file has two suffixes."""
 
 
+IMAGES = {"images", "JPEGImages"}
+ANNOTATIONS = {"masks", "labels", "SegmentationClass", "SegmentationObject"}
+"""Folders of a data set, see sbp.data.layouts."""
+
+
 def images_below(folder: Path, left_out: Collection[Path] = ()) -> list[PurePosixPath]:
     """The images in `folder` and its subfolders, relative to it and in order. Hidden ones (.name), subfolders
-    that are symbolic links, and the folders `left_out` are not looked at. Raises UserError for a subfolder
-    that cannot be read."""
+    that are symbolic links, masks beside the images of a data set, and the folders `left_out` are not looked
+    at. Raises UserError for a subfolder that cannot be read."""
 
     def unreadable(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
@@ -25,7 +30,10 @@ def images_below(folder: Path, left_out: Collection[Path] = ()) -> list[PurePosi
     folder, images = folder.resolve(), []
     away = {path.resolve() for path in left_out}
     for place, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if name[0] != "." and Path(place, name) not in away]
+        hidden = {name for name in folders if name[0] == "." or Path(place, name) in away}
+        if not IMAGES.isdisjoint(folders):  # a data set: what lies beside its images are annotations
+            hidden |= ANNOTATIONS & set(folders)
+        folders[:] = [name for name in folders if name not in hidden]
         names = [name for name in files if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
         images += [PurePosixPath(Path(place, name).relative_to(folder).as_posix()) for name in names]
     return sorted(images)

@@ -52,10 +52,10 @@ class PredictionRecord:
             raise UserError(
                 f"{self.out}: holds the predictions of {known['folder']}; choose another with --out"
             )
-        if not known and (there := [name for name in PICTURES if _has_entries(self.out / name)]):
+        if not known and (there := _entries(self.out)):
             raise UserError(
-                f"{self.out / there[0]}: holds files that are no predictions of sbp, or an old "
-                "version's, and might be overwritten; choose another folder with --out"
+                f"{self.out}: holds {there[0]}, which is no prediction of sbp, or an old version's; choose "
+                "another folder with --out"
             )
         changed = [key for key in about if known and known.get(key) != about[key]]
         if changed or not known:
@@ -143,5 +143,6 @@ class PredictionRecord:
         return Row(PurePosixPath(image), values, error, place, int(size), int(modified_ns))
 
 
-def _has_entries(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+def _entries(folder: Path) -> list[str]:
+    """What lies in the folder, but for hidden files, as the lock is."""
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []

@@ -13,6 +13,7 @@ from sbp.data.dataset import DataSet
 from sbp.data.loader import loader_errors_in_one_line
 from sbp.engine.trainer import Trainer, restore
 from sbp.errors import UserError
+from sbp.metrics import names
 from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.metric_log import EPOCHS
 from sbp.run.fingerprint import fingerprint
@@ -24,6 +25,8 @@ from sbp.utils.files import disk_full_as_user_error, sole_writer
 from sbp.utils.progress import Progress
 
 log = logging.getLogger("sbp")
+MAPS = {"val": names.of_split("val", "map"), "test": names.of_split("test", "map")}
+"""What the last line of a run says."""
 
 
 def run(
@@ -60,6 +63,8 @@ def run(
             tags = {**tags, "fingerprint": identity, "results.version": str(RESULTS_VERSION)}
             with disk_full_as_user_error(folder), loader_errors_in_one_line():
                 metrics = train(config, choices, data, trainer, tags, state)
+            measured = ", ".join(f"{s} mAP {metrics[k]:.3f}" for s, k in MAPS.items() if k in metrics)
+            log.info("%s; masks for images: sbp predict %s FOLDER", measured, folder / "best.pt")
         remove_state(folder)
     return metrics
 

@@ -85,7 +85,7 @@ def tracked_run(
     finally:
         _end(tracker, status)
         if sender.close() and experiment and location and status == "FINISHED":
-            log.info("recorded in MLflow; compare runs with: make ui, then %s", ui_link(experiment))
+            log.info("recorded in MLflow; compare runs with: sbp ui, then %s", ui_link(experiment))
 
 
 def _begin(

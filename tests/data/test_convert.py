@@ -142,8 +142,29 @@ def test_what_does_not_count_goes_to_masks_and_nowhere_else(tmp_path):
 
 
 def test_a_folder_that_holds_something_is_left_alone(masks_set, tmp_path):
-    with pytest.raises(UserError, match="holds something already"):
-        convert(source("masks", masks_set), "coco", masks_set, quiet)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    for folder, reason in (("full", "holds something already"), ("full/notes.txt", "is a file")):
+        with pytest.raises(UserError, match=reason):
+            convert(source("masks", masks_set), "coco", tmp_path / folder, quiet)
+    with pytest.raises(UserError, match="lies in the data set itself"):
+        convert(source("masks", masks_set), "coco", masks_set / "new", quiet)
+
+
+def test_the_split_that_lies_with_the_images_is_used(masks_set, tmp_path):
+    from sbp.build.data import build_source
+    from tests.conftest import make_config
+
+    first = source("masks", masks_set)
+    convert(first, "coco", tmp_path / "out", quiet)
+    config = make_config(
+        "data=auto", f"data.root={tmp_path / 'out'}", "data.seed=9", f"output_root={tmp_path}"
+    )
+    found = build_source(config.data, tmp_path)
+    assert [Path(i.name).with_suffix("").as_posix() for i in found.listing.items] == [
+        i.name for i in first.listing.items
+    ]
+    assert found.splits_of == first.splits_of
 
 
 @settings(max_examples=150, deadline=None)

@@ -105,6 +105,15 @@ def test_labelme_images_without_a_file_can_be_left_out(labelme_set):
     assert names == ["a", "d", "side/b"]
 
 
+def test_a_label_that_nobody_chose_and_one_that_is_not_there_are_named(labelme_set):
+    with pytest.raises(
+        UserError, match=r"label dent is not in data\.defects=\['scratch'\].*data\.ignore=\[dent\]"
+    ):
+        listed(labelme_set, "labelme", ["scratch"])
+    with pytest.raises(UserError, match=r"has the labels dent, scratch \(did you mean dent\?\)"):
+        listed(labelme_set, "labelme", ["scratch"], ignore=["dnet"])
+
+
 def test_labels_that_are_not_learnt_take_their_images_along(labelme_set):
     listing = listed(labelme_set, ignore=["dent"])
     assert listing.defects == ("scratch",)
@@ -119,7 +128,7 @@ def test_labels_that_are_not_learnt_take_their_images_along(labelme_set):
         ({"points": [[1, 2], [3]]}, {}, r"shape 1: points must be a list of \[x, y\]"),
         ({"points": SQUARE[:2]}, {}, r"a polygon needs x and y of three or more points"),
         ({"shape_type": "mask", "points": SQUARE[:2], "mask": "??"}, {}, r"must be a PNG image in base64"),
-        ({"label": "rust"}, {}, r"label rust is not in data\.defects=\['scratch'\].*data\.ignore=\[rust\]"),
+        ({"label": "scratched"}, {}, r"data\.defects=scratch: .* has the labels scratched \(did you mean"),
         ({"label": None}, {}, r"shape 1: has no label"),
         ({}, {"imagePath": "other.png"}, None),
         ({}, {"imageHeight": 9}, r"was drawn on an image of 9 x 40 pixels, the file has 24 x 40"),
@@ -418,3 +427,22 @@ def test_auto_says_what_it_does_not_know_or_cannot_decide(tmp_path):
     text(tmp_path / "a.txt", yolo_line(0, SQUARE))
     with pytest.raises(UserError, match=r"looks like data=labelme and data=yolo; choose one"):
         listed(tmp_path)
+
+
+def test_one_level_too_high_the_folder_is_named(labelme_set):
+    inner = labelme_set / "outer" / "inner"
+    for name in "ab":
+        image(inner / "images" / f"{name}.png")
+    image(inner / "masks" / "dent" / "a.png", zone() * np.uint8(255))
+    with pytest.raises(UserError, match=r"no known layout, .*; did you mean data\.root=.*inner\?"):
+        listed(labelme_set / "outer")
+
+
+def test_yolo_says_what_is_likely_a_mistake(tmp_path, caplog):
+    for split in ("train", "valid"):
+        image(tmp_path / split / "images" / f"{split}.png")
+    text(tmp_path / "train" / "labels" / "train.txt", yolo_line(0, SQUARE))
+    with caplog.at_level("WARNING", logger="sbp"):
+        listed(tmp_path)
+    assert "has no data.yaml or classes.txt" in caplog.text
+    assert "valid/images: none of its images has a label file" in caplog.text

@@ -234,7 +234,7 @@ def test_annotations_are_not_overwritten(checkpoint, tmp_path):
     """The output folder is the data set's own: images/ and masks/ lie there."""
     folder = write_images(tmp_path, "images/a.png", "masks/scratch/a.png")
     kept = pictures(folder)
-    with pytest.raises(UserError, match=r"masks: holds files that are no predictions of sbp"):
+    with pytest.raises(UserError, match=r"holds images, which is no prediction of sbp"):
         list(predict_folder(checkpoint, folder / "images", folder))
     assert pictures(folder) == kept
 

@@ -141,3 +141,23 @@ def test_an_interrupt_before_the_first_state_leaves_none(toy_data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
     assert load_state(tmp_path / "run", "me") is None
+
+
+def test_of_equally_good_models_the_latest_is_the_best_one(tmp_path):
+    """val/map reaches its ceiling long before a model is sure of what it finds."""
+    import math
+
+    from sbp.run.callbacks.checkpointer import Checkpointer
+
+    saved: list[str] = []
+    checkpointer = object.__new__(Checkpointer)
+    checkpointer.best, checkpointer.recorded = -math.inf, 0
+    checkpointer._save_model = lambda name, trainer: saved.append(f"{name} {trainer.epoch}")
+    checkpointer._save_in_time = lambda trainer, wait: None
+
+    class AtEpoch:
+        epoch = 0
+
+    for AtEpoch.epoch, value in enumerate([0.0, 0.0, 0.5, 1.0, 0.9, 1.0, math.nan]):
+        checkpointer.on_epoch_end(AtEpoch, type("Record", (), {"metrics": {"val/map": value}}))
+    assert saved == ["best.pt 0", "best.pt 2", "best.pt 3", "best.pt 5"]

@@ -195,7 +195,7 @@ def test_a_report_of_another_mlflow_experiment(grid, tmp_path):
     client.rename_experiment(identity, "foo")
     try:
         with pytest.raises(
-            UserError, match=r"sbp report --experiment foo --scale smoke two_defects"
+            UserError, match=r"sbp report --experiment foo --scale smoke border_effect"
         ) as error:
             write_report(str(grid[0]), "smoke")
         assert "\n" not in str(error.value)

@@ -1,5 +1,6 @@
 """From facts to findings: what is an error, what to look at, and what to do about it."""
 
+import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ def find(
         *_leaks(items, splits, exact, EXACT),
         *_leaks(items, splits, [pair.numbers for pair in near_only], NEAR, HINT),
         *_missing_defects(splits, defects, facts),
+        *_alike_names(defects),
         *_conflicts(items, defects, conflicts_of_duplicates(exact, facts), "error", EQUAL_DIFFER),
         *_conflicts(items, defects, conflicts_of_near_duplicates(near_only, facts), "warning", NEAR_DIFFER),
         *_split_groups(items, splits),
@@ -106,6 +108,18 @@ def _missing_defects(splits, defects: Sequence[str], facts) -> Iterator[Finding]
                 severity: Severity = "error" if split == "train" else "warning"
                 consequence = "learnt" if split == "train" else "measured"
                 yield Finding(severity, f"{defect}: no image in {split} holds it, it cannot be {consequence}")
+
+
+def _alike_names(defects: Sequence[str]) -> Iterator[Finding]:
+    for k, defect in enumerate(defects):
+        for other in difflib.get_close_matches(defect, defects[k + 1 :], cutoff=0.85):
+            text = f"{defect} and {other} are called nearly the same: if one is a typing mistake, correct it"
+            yield Finding("warning", text)
+        for other in defects[k + 1 :]:
+            if other.lower() == defect.lower():
+                yield Finding(
+                    "warning", f"{defect} and {other} differ in capitals alone: are they two defects?"
+                )
 
 
 def _conflicts(

@@ -28,6 +28,10 @@ def convert(source: ListedSource, target: str, out: Path, progress: Callable[[in
     target: one of TARGETS. Returns the words of a command line that read it. Raises UserError for a folder
     that holds something, for a file that cannot be read, and for what the target cannot hold.
     """
+    if out.resolve().is_relative_to(source.listing.root.resolve()):
+        raise UserError(f"--out {out}: lies in the data set itself; choose a folder beside it")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; choose a folder")
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"--out {out}: holds something already; choose a folder that is empty or not there")
     writer = TARGETS[target](out, source.defects)

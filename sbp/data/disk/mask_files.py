@@ -29,8 +29,16 @@ class MaskFile:
     def mask(self, shape: Shape) -> np.ndarray:
         """(H, W) bool. Raises UserError if it cannot be read, is not as large as its image, or holds values
         that mean nothing."""
+        mask = self._selected()
+        _expect_size(self.path, mask, shape)
+        return mask
+
+    def is_empty(self) -> bool:
+        """Whether no pixel has the defect; reads the file, and raises UserError as `mask`."""
+        return not self._selected().any()
+
+    def _selected(self) -> np.ndarray:
         pixels = read_mask(self.path)
-        _expect_size(self.path, pixels, shape)
         if self.value is not None:
             strange = set(np.unique(pixels).tolist()) - {0, self.void, *self.known}
             if self.known and strange:
@@ -51,13 +59,6 @@ class MaskFile:
             )
         return mask
 
-    def is_empty(self) -> bool:
-        """Whether no pixel has the defect; reads the file."""
-        pixels = read_mask(self.path)
-        if self.value is not None:
-            return not (pixels == self.value).any()
-        return not (_without_void(pixels, self.void) > self.threshold).any()
-
 
 @dataclass(frozen=True)
 class ColourMask:
@@ -71,19 +72,23 @@ class ColourMask:
     def mask(self, shape: Shape) -> np.ndarray:
         """(H, W) bool. Raises UserError if it cannot be read, is not as large as its image, or holds a
         colour that nobody knows."""
+        mask = self._selected()
+        _expect_size(self.path, mask, shape)
+        return mask
+
+    def is_empty(self) -> bool:
+        """Whether no pixel has the defect; reads the file, and raises UserError as `mask`."""
+        return not self._selected().any()
+
+    def _selected(self) -> np.ndarray:
         pixels = read_colours(self.path)
-        _expect_size(self.path, pixels, shape)
         if strange := set(np.unique(pixels).tolist()) - set(self.known):
-            known = ", ".join(map(colour_text, self.known))
+            known = ", ".join(map(colour_text, dict.fromkeys(self.known)))
             raise UserError(
                 f"{self.path}: has the colour {colour_text(min(strange))}; known are {known} "
                 "(data.colours, data.void, or the label map)"
             )
         return pixels == self.colour
-
-    def is_empty(self) -> bool:
-        """Whether no pixel has the defect; reads the file."""
-        return not (read_colours(self.path) == self.colour).any()
 
 
 @dataclass(frozen=True)

@@ -45,19 +45,23 @@ class Auto(Layout):
 
     def found(self, root: Path) -> Layout:
         """The layout of a folder. Raises UserError if none fits, or several do."""
-        found = [layout for cls in LAYOUTS.values() if (layout := cls.recognised(root)) is not None]
+        found = _recognised(root)
         if len(found) > 1:
             names = " and ".join(f"data={layout.name}" for layout in found)
             raise UserError(f"data.root={root}: looks like {names}; choose one")
         if not found:
-            there = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
-            names = ", ".join(name for name in LAYOUTS if name != self.name)
-            raise UserError(
-                f"data.root={root}: no known layout, it holds {there}; see docs/own_images.md, or choose "
-                f"data=... among {names}"
-            )
+            there = ", ".join(sorted(path.name[:30] for path in root.iterdir())[:8]) or "nothing"
+            near = next((folder for folder in sorted(root.iterdir()) if _recognised(folder)), None)
+            hint = f"did you mean data.root={near}?" if near else "see docs/own_images.md for those there are"
+            raise UserError(f"data.root={root}: no known layout, it holds {there}; {hint}")
         keys = {key: getattr(self, key) for key in KEYS if key in vars(found[0])}
         return replace(found[0], **keys)  # type: ignore[type-var]
+
+
+def _recognised(folder: Path) -> list[Layout]:
+    if not folder.is_dir() or folder.name.startswith("."):
+        return []
+    return [layout for cls in LAYOUTS.values() if (layout := cls.recognised(folder)) is not None]
 
 
 def _differences(layout: Layout) -> str:

@@ -64,7 +64,7 @@ class Coco(Layout):
         contents = {name: self._content(inside(root, name, "data.annotations")) for name in files}
         categories = {name: _categories(content, name) for name, content in contents.items()}
         there = dict.fromkeys(category for of in categories.values() for category in of.values())
-        for defect in defects:
+        for defect in [*defects, *self.ignore]:
             if defect not in there:
                 has = f"{', '.join(files)} has the categories {', '.join(there)}"
                 raise UserError(f"data.defects={defect}: {has}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -138,11 +139,14 @@ def expect_chosen(defect: str, defects: Sequence[str], ignore: Sequence[str], wh
 
 
 def expect_known(defects: Sequence[str], there: Iterable[str], where: str) -> None:
-    """Raise UserError for a defect that the files do not have. where: ends in what they have."""
+    """Raise UserError for a defect, to learn or to ignore, that the files do not have. where: ends in what
+    they have."""
     known = sorted(there)
     for defect in defects:
         if defect not in known:
-            raise UserError(f"data.defects={defect}: {where} {', '.join(known) or 'none'}")
+            close = difflib.get_close_matches(defect, known, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UserError(f"data.defects={defect}: {where} {', '.join(known) or 'none'}{hint}")
 
 
 def expected_mask(mask: Path, image: Path) -> Path:

@@ -49,18 +49,18 @@ class Labelme(Layout):
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         images = by_key(root, images_below(root))
         held: dict[str, dict[str, tuple[Annotation, ...]]] = {}
-        there: set[str] = set()
-        for (file, content), shapes in _contents(root):
+        contents = list(_contents(root))
+        there = {shape.label for _, shapes in contents for shape in shapes}
+        expect_known([*defects, *self.ignore], there, f"{root} has the labels")
+        for (file, content), shapes in contents:
             key = _image_of(file, content, root, images)
             if key in held:
                 raise UserError(f"{file}: {images[key].name} is annotated by more than one file")
             held[key] = {}
             for shape in shapes:
-                there.add(shape.label)
                 expect_chosen(shape.label, defects, self.ignore, f"{shape.where}: label {shape.label}")
                 read = (shape.annotation(content),) if shape.label in defects else ()
                 held[key][shape.label] = held[key].get(shape.label, ()) + read
-        expect_known(defects, there, f"{root} has the labels")
         return [
             Item(key, image, found, group_of(key, self.group, self.group_size), None, tuple(found))
             for key, image in images.items()

@@ -55,7 +55,9 @@ class Voc(Layout):
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         colours = _colours(root / self.label_map)
         expect_known(
-            defects, [name for name in colours if _is_defect(name)], f"{self.label_map} has the labels"
+            [*defects, *self.ignore],
+            [name for name in colours if _is_defect(name)],
+            f"{self.label_map} has the labels",
         )
         for name in colours:
             if _is_defect(name) and name not in (*defects, *self.ignore):
@@ -63,7 +65,7 @@ class Voc(Layout):
                 raise UserError(f"{self.label_map}: {name} is not in data.defects={[*defects]}; {way_out}")
         folder = next(root / name for name in FOLDERS if (root / name).is_dir())
         images = by_key(folder, images_below(folder))
-        masks = by_key(root / "SegmentationClass", images_below(root / "SegmentationClass", (".png",)))
+        masks = by_key(root / "SegmentationClass", images_below(root / "SegmentationClass"))
         if folder == root:  # then the masks are below it, too
             images = {k: path for k, path in images.items() if not k.startswith("Segmentation")}
         for key, path in masks.items():

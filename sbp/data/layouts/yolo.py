@@ -1,5 +1,6 @@
 """YOLO segmentation: a text file of polygons per image, as Ultralytics and many exporters write it."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ from sbp.data.layouts.files import (
 from sbp.errors import UserError
 
 NAME_FILES = ("classes.txt", "labels/classes.txt", "obj.names", "labels/obj.names")
+log = logging.getLogger("sbp")
 OUTSIDE = 0.1
 """Share of the image by which coordinates may lie outside of it: annotators overshoot the border."""
 Held = dict[str, tuple[Polygons, ...]]
@@ -65,7 +67,8 @@ class Yolo(Layout):
         images = by_key(root, images_below(root))
         contents = _contents(root, files)
         named = _named(_names(root), contents)
-        expect_known(defects, named.values(), f"{root} has the classes")
+        expect_known([*defects, *self.ignore], named.values(), f"{root} has the classes")
+        _warn_of_missing_files(root, images, files)
         items, left = [], set(files)
         for key, image in images.items():
             label = next((k for k in _label_keys(key) if k in files), None)
@@ -75,7 +78,10 @@ class Yolo(Layout):
                 split, group = split_of(Path(key)), group_of(key, self.group, self.group_size)
                 items.append(Item(key, image, held, group, split, tuple(held)))
         for key in sorted(left):
-            raise UserError(f"{files[key]}: there is no image of that name")
+            more = f" ({len(left)} such files)" if len(left) > 1 else ""
+            raise UserError(
+                f"{files[key]}: there is no image of that name{more}; remove it, or add the image"
+            )
         return items
 
     def _held(self, lines: Sequence[Line], named: Mapping[int, str], defects: Sequence[str]) -> Held:
@@ -88,6 +94,22 @@ class Yolo(Layout):
             polygons = (Polygons((numbers,), where, normalised=True),) if defect in defects else ()
             held[defect] = held.get(defect, ()) + polygons
         return held
+
+
+def _warn_of_missing_files(root: Path, images: Mapping[str, Path], files: Mapping[str, Path]) -> None:
+    """Say what is likely a mistake, though it may be meant: no names, and folders without any label file."""
+    if not _names(root):
+        above = " (there is one in the folder above)" if (root.parent / "data.yaml").is_file() else ""
+        log.warning(
+            "%s: has no data.yaml or classes.txt%s; its classes are called class0 and so on", root, above
+        )
+    by_folder: dict[str, int] = {}
+    for key in images:
+        folder = PurePosixPath(key).parent.as_posix()
+        by_folder[folder] = by_folder.get(folder, 0) + any(k in files for k in _label_keys(key))
+    for folder, labelled in by_folder.items():
+        if not labelled:
+            log.warning("%s: none of its images has a label file; they count as healthy", root / folder)
 
 
 def _label_keys(key: str) -> tuple[str, ...]:
@@ -161,7 +183,10 @@ def _lines(file: Path, name: str) -> Iterator[Line]:
             continue
         where = f"{name}, line {row}"
         if len(words) == 5:
-            raise UserError(f"{where}: is a box; boxes alone cannot train a segmentation")
+            raise UserError(
+                f"{where}: is a box; boxes alone cannot train a segmentation: annotate a polygon, or remove "
+                "the line"
+            )
         try:
             number, values = int(float(words[0])), tuple(map(float, words[1:]))
         except (ValueError, OverflowError):

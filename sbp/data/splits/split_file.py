@@ -94,6 +94,14 @@ class SplitFile:
             raise UserError(f"data.split_file={self.path}: cannot be written ({error.strerror})") from None
 
 
+def is_split_file(path: Path) -> bool:
+    """Whether a file is there that begins as one."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()[:1] == [",".join(COLUMNS)]
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def _defects_in(row: Mapping[str, str]) -> set[str]:
     return set((row["defects"] or "").split(SEPARATOR)) - {""}
 

@@ -20,7 +20,7 @@ log = logging.getLogger("sbp")
 
 
 class Checkpointer(Callback):
-    """best.pt is the model of the best val/map so far, last.pt that of the last epoch.
+    """best.pt is the model of the best val/map so far, the latest of several, last.pt that of the last epoch.
 
     state.pt, until the run has finished, is saved at the start, at each epoch's end, and between steps if the
     last time was trainer.save_every_s ago; less often where that would take more than trainer.save_share of
@@ -47,7 +47,8 @@ class Checkpointer(Callback):
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
         self.recorded = trainer.epoch
         value = record.metrics.get(names.VAL_MAP, math.nan)
-        if value > self.best:
+        # of equally good ones the later, which has learnt longer
+        if value > self.best or value == self.best > 0:
             self.best = value
             self._save_model("best.pt", trainer)
         self._save_in_time(trainer, 0.0)
