@@ -176,6 +176,9 @@ def _bad_key_or_type(error: ConfigCompositionException, overrides: list[str]) ->
     cause = error.__cause__
     if str(error).startswith("Error merging override ") and isinstance(cause, OmegaConfBaseException):
         override = str(error).removeprefix("Error merging override ")
+        if "is not a ListConfig" in str(cause):
+            key, _, value = override.partition("=")
+            return f"{override}: must be a list, as in {key}=[{value}]"
         return f"{override}: {_first_line(cause)}"
     match = re.match(r"Could not override '([^'@]+)", str(error))
     if match:

@@ -119,6 +119,7 @@ MISTAKES = [
     ("budget.compute=null", "one of budget.epochs, budget.compute and budget.time_s"),
     ("budget.compute=0", "budget.compute=0.0: must be above 0"),
     ("data.image_size=50", "data.image_size=50: must be a multiple of 16, the model's stride"),
+    ("data.defects=scratch", r"data\.defects=scratch: must be a list, as in data\.defects=\[scratch\]"),
     ("data=mvtec", r"data=mvtec: must be one of auto, coco, .*yolo \(did you mean mvtec_ad\?\)"),
     ("trainer.device=tpu", "trainer.device=tpu: must be cpu, cuda"),
     ("trainer.precision=fp8", "trainer.precision=fp8: must be one of fp32, bf16"),
