@@ -49,17 +49,15 @@ def _split_file(config: c.DiskData, output_root: str | Path) -> Path:
     return beside if is_split_file(beside) else default_split_file(config, output_root)
 
 
-SPLIT_KEYS = {
-    *("name", "seed", "root", "defects", "val_fraction", "test_fraction", "split_by", "official_splits")
-}
+SPLIT_KEYS = {"name", "seed", "root", "defects", "val_fraction", "test_fraction", "split_by"}
 """Keys that, beside the layout's own, matter to which image is in which split."""
 
 
 def default_split_file(config: c.DiskData, output_root: str | Path) -> Path:
     """One file for each folder of images and way to split it."""
     key = {name: getattr(config, name) for name in SPLIT_KEYS | own_keys("data", config.name)}
-    if config.official_splits:  # as it was before there was the key
-        del key["official_splits"]
+    if not config.official_splits:  # else the file is called as it was before there was the key
+        key["official_splits"] = False
     key |= {"root": str(Path(config.root or "").expanduser().resolve()), "defects": sorted(config.defects)}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     return Path(output_root) / "splits" / f"{config.name}-{digest}.csv"

@@ -178,7 +178,7 @@ def _rotated(items, facts, exif: bool) -> Iterator[Finding]:
         yield Finding("error", text, names, rotated)
         return
     fits = (
-        "their sizes say that this is right"
+        "no annotated one fits both ways"
         if not len(both)
         else (f"their annotations fit that way (contrast {as_read:.2f}, the other way {other:.2f})")
     )

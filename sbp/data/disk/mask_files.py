@@ -1,5 +1,6 @@
 """Masks as images: one value or colour per defect, or one file per defect."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,23 +13,14 @@ from sbp.errors import UserError
 
 
 @dataclass(frozen=True)
-class MaskFile:
-    """A mask as an image. value: the grey value or palette index that means this defect; None: any value
-    above `threshold`. known: with a value, all that may occur beside 0. void: the value of pixels of which
-    nobody says what they show. soft: values below the threshold are noise and no mistake; healthy: the image
-    is labelled as healthy, its mask must be empty."""
+class _FileOfMask(ABC):
+    """A file of pixels, some of which mean the defect."""
 
     path: Path
-    value: int | None = None
-    threshold: int = 127
-    known: tuple[int, ...] = ()
-    void: int | None = None
-    soft: bool = False
-    healthy: bool = False
 
     def mask(self, shape: Shape) -> np.ndarray:
         """(H, W) bool. Raises UserError if it cannot be read, is not as large as its image, or holds values
-        that mean nothing."""
+        or colours that mean nothing."""
         mask = self._selected()
         _expect_size(self.path, mask, shape)
         return mask
@@ -36,6 +28,25 @@ class MaskFile:
     def is_empty(self) -> bool:
         """Whether no pixel has the defect; reads the file, and raises UserError as `mask`."""
         return not self._selected().any()
+
+    @abstractmethod
+    def _selected(self) -> np.ndarray:
+        """The mask at the file's own size."""
+
+
+@dataclass(frozen=True)
+class MaskFile(_FileOfMask):
+    """A mask as an image. value: the grey value or palette index that means this defect; None: any value
+    above `threshold`. known: with a value, all that may occur beside 0. void: the value of pixels of which
+    nobody says what they show. soft: values below the threshold are noise and no mistake; healthy: the image
+    is labelled as healthy, its mask must be empty."""
+
+    value: int | None = None
+    threshold: int = 127
+    known: tuple[int, ...] = ()
+    void: int | None = None
+    soft: bool = False
+    healthy: bool = False
 
     def _selected(self) -> np.ndarray:
         pixels = read_mask(self.path)
@@ -61,24 +72,12 @@ class MaskFile:
 
 
 @dataclass(frozen=True)
-class ColourMask:
+class ColourMask(_FileOfMask):
     """A mask as a colour image. colour: 0xRRGGBB of this defect; known: colours that may occur, with those of
     the background."""
 
-    path: Path
     colour: int
     known: tuple[int, ...]
-
-    def mask(self, shape: Shape) -> np.ndarray:
-        """(H, W) bool. Raises UserError if it cannot be read, is not as large as its image, or holds a
-        colour that nobody knows."""
-        mask = self._selected()
-        _expect_size(self.path, mask, shape)
-        return mask
-
-    def is_empty(self) -> bool:
-        """Whether no pixel has the defect; reads the file, and raises UserError as `mask`."""
-        return not self._selected().any()
 
     def _selected(self) -> np.ndarray:
         pixels = read_colours(self.path)

@@ -1,11 +1,11 @@
 """Whatever lies in a folder, recognised by its files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from sbp.data.disk.listing import Item, Listing
-from sbp.data.layouts.base import LAYOUTS, Layout, check_group
+from sbp.data.layouts.base import LAYOUTS, Layout, OwnImages
 from sbp.errors import UserError
 
 KEYS = ("group", "group_size", "ignore")
@@ -14,19 +14,12 @@ KEYS = ("group", "group_size", "ignore")
 
 @LAYOUTS.register("auto")
 @dataclass(frozen=True)
-class Auto(Layout):
+class Auto(OwnImages):
     """The layout that the files in the root have: labelme, YOLO, COCO, VOC and CVAT, masks, a table, or a
     public set. ignore: defects that are not learnt; their images are left out. group, group_size: see
     group_of."""
 
-    ignore: list[str] = field(default_factory=list)
-    group: str | None = None
-    group_size: int = 1
-
     expected = "expected is a folder of images with annotations, as docs/own_images.md shows them"
-
-    def __post_init__(self) -> None:
-        check_group(self.group, self.group_size)
 
     def list(self, root: str | None, defects: Sequence[str] = ()) -> Listing:
         found = self.found(self.checked(root))

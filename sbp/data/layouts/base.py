@@ -6,6 +6,7 @@ And what the keys mean that several layouts have, and which values they take.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -67,6 +68,23 @@ class Layout(ABC):
     def items(self, root: Path, defects: Sequence[str]) -> Sequence[Item]:
         """The images below `root`. Those that show another defect than `defects` are to be left out, as
         they would train as healthy. Raises UserError."""
+
+
+@dataclass(frozen=True)
+class OwnImages(Layout):
+    """What layouts of images of one's own have in common. ignore: defects that are not learnt; images that
+    have one are left out. group, group_size: see group_of."""
+
+    ignore: list[str] = field(default_factory=list)
+    group: str | None = None
+    group_size: int = 1
+
+    def __post_init__(self) -> None:
+        check_group(self.group, self.group_size)
+
+    def group_of(self, key: str) -> str:
+        """The group of an image by what it is called."""
+        return group_of(key, self.group, self.group_size)
 
 
 LAYOUTS: Registry[Layout] = Registry("data")

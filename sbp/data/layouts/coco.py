@@ -4,13 +4,13 @@ them."""
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sbp.data.disk.annotations import Annotation
 from sbp.data.disk.listing import Item
-from sbp.data.layouts.base import LAYOUTS, Layout, check_group, group_of
+from sbp.data.layouts.base import LAYOUTS, OwnImages
 from sbp.data.layouts.coco_entries import annotation_of, field_of, id_of, looks_like_coco
 from sbp.data.layouts.files import SPLIT_NAMES, expect_chosen, inside, read_json, subfolders
 from sbp.data.layouts.named_files import NamedFiles
@@ -23,7 +23,7 @@ FOLDERS = (".", "annotations")
 
 @LAYOUTS.register("coco")
 @dataclass(frozen=True)
-class Coco(Layout):
+class Coco(OwnImages):
     """annotations: the COCO file below the root; None: found there, or one in each of the folders train,
     valid and test, which are official splits then. images: the folder of its images; a file_name that is not
     there is looked for elsewhere below the root. val_annotations, test_annotations: files of official splits,
@@ -34,18 +34,11 @@ class Coco(Layout):
     val_annotations: str | None = None
     test_annotations: str | None = None
     images: str = "images"
-    ignore: list[str] = field(default_factory=list)
-    group: str | None = None
-    group_size: int = 1
-
     expected = (
         "expected is a COCO annotation file, data.annotations=annotations.json, with images, categories and "
         "annotations, and the images below data.root/images"
     )
     drawn_as_shown = True
-
-    def __post_init__(self) -> None:
-        check_group(self.group, self.group_size)
 
     def defects_in(self, root: Path) -> list[str]:
         used: dict[str, None] = {}
@@ -117,7 +110,7 @@ class Coco(Layout):
     def _item(self, image: Mapping, files: NamedFiles, held, file: str, split: str | None) -> Item:
         name = str(field_of(image, "file_name", file))
         name, path = files.find(name, Path(file).parent, f"{file}, image {image['id']}")
-        group = group_of(Path(name).with_suffix("").as_posix(), self.group, self.group_size)
+        group = self.group_of(Path(name).with_suffix("").as_posix())
         return Item(name, path, held, group, split, tuple(held))
 
 

@@ -43,6 +43,7 @@ def field_of(entry: Any, key: str, where: str) -> Any:
 
 
 def annotation_of(entry: Mapping, image: Mapping, where: str) -> Annotation:
+    """What an entry of `annotations` draws. Raises UserError, beginning with `where`, if it draws nothing."""
     segmentation = field_of(entry, "segmentation", where)
     if isinstance(segmentation, list) and segmentation:
         outlines = tuple(_outline(outline, where) for outline in segmentation)

@@ -4,13 +4,13 @@ import base64
 import binascii
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sbp.data.disk.annotations import Annotation, CroppedMask, Polygons
 from sbp.data.disk.listing import Item
-from sbp.data.layouts.base import LAYOUTS, Layout, check_group, group_of
+from sbp.data.layouts.base import LAYOUTS, OwnImages
 from sbp.data.layouts.files import by_key, expect_chosen, expect_known, files_below, images_below, read_json
 from sbp.errors import UserError
 from sbp.plugins.checks import one_of
@@ -21,22 +21,18 @@ Point = tuple[float, float]
 
 @LAYOUTS.register("labelme")
 @dataclass(frozen=True)
-class Labelme(Layout):
+class Labelme(OwnImages):
     """Images and JSON files anywhere below the root, polygons, circles and masks. unannotated: images without
     a JSON file are `healthy`, or are left out (`skip`). ignore: labels that are not learnt; their images are
     left out. group, group_size: see group_of."""
 
     unannotated: str = "healthy"
-    ignore: list[str] = field(default_factory=list)
-    group: str | None = None
-    group_size: int = 1
-
     expected = "expected are images and, beside those that show a defect, labelme's NAME.json"
     drawn_as_shown = True
 
     def __post_init__(self) -> None:
         one_of("unannotated", self.unannotated, ("healthy", "skip"))
-        check_group(self.group, self.group_size)
+        super().__post_init__()
 
     def defects_in(self, root: Path) -> list[str]:
         labels = {shape.label for _, shapes in _contents(root) for shape in shapes}
@@ -62,7 +58,7 @@ class Labelme(Layout):
                 read = (shape.annotation(content),) if shape.label in defects else ()
                 held[key][shape.label] = held[key].get(shape.label, ()) + read
         return [
-            Item(key, image, found, group_of(key, self.group, self.group_size), None, tuple(found))
+            Item(key, image, found, self.group_of(key), None, tuple(found))
             for key, image in images.items()
             if set(found := held.get(key, {})) <= set(defects)
             and (key in held or self.unannotated == "healthy")

@@ -9,7 +9,7 @@ from sbp.data.disk.annotations import Annotation, ColourMask, MaskFile
 from sbp.data.disk.decode import read_colours, read_mask
 from sbp.data.disk.listing import Item
 from sbp.data.disk.mask_files import colour_text
-from sbp.data.layouts.base import LAYOUTS, THRESHOLD, Layout, check_group, check_threshold, group_of
+from sbp.data.layouts.base import LAYOUTS, THRESHOLD, OwnImages, check_threshold
 from sbp.data.layouts.files import by_key, expect_chosen, expect_some, images_below, subfolders
 from sbp.errors import UserError
 from sbp.plugins.checks import require
@@ -26,7 +26,7 @@ LOOKED_AT = 20
 
 @LAYOUTS.register("masks")
 @dataclass(frozen=True)
-class Masks(Layout):
+class Masks(OwnImages):
     """images, masks: folders below the root, whose own folders are the same. suffix: what a mask's name has
     more than its image's (NAME_mask.png). With a folder per defect below masks/, pixels above `threshold` are
     annotated; with `values`, masks/ holds one file per image, whose value (or palette index) says which
@@ -41,10 +41,6 @@ class Masks(Layout):
     colours: dict[str, str] = field(default_factory=dict)
     void: str | int | None = None
     threshold: int = THRESHOLD
-    ignore: list[str] = field(default_factory=list)
-    group: str | None = None
-    group_size: int = 1
-
     expected = (
         "expected are images/NAME.png, and for each defect masks/DEFECT/NAME.png, or one masks/NAME.png with "
         "a value or a colour per defect, data.values={DEFECT: VALUE} or data.colours={DEFECT: '#ff0000'}; an "
@@ -54,7 +50,7 @@ class Masks(Layout):
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
-        check_group(self.group, self.group_size)
+        super().__post_init__()
         require(not (self.values and self.colours), "colours", dict(self.colours), "empty beside data.values")
         for name, colour in self.colours.items():
             require(_is_colour(colour), f"colours.{name}", colour, "a colour as '#ff0000'")
@@ -92,7 +88,7 @@ class Masks(Layout):
                 key,
                 image,
                 held.get(key, {}),
-                group_of(key, self.group, self.group_size),
+                self.group_of(key),
                 void=void.get(key, ()),
             )
             for key, image in images.items()

@@ -1,12 +1,12 @@
 """Pascal VOC and CVAT's "Segmentation mask": a colour per defect, named in a label map."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sbp.data.disk.annotations import ColourMask
 from sbp.data.disk.listing import Item
-from sbp.data.layouts.base import LAYOUTS, Layout, check_group, group_of
+from sbp.data.layouts.base import LAYOUTS, OwnImages
 from sbp.data.layouts.files import SPLIT_NAMES, by_key, expect_known, files_below, images_below
 from sbp.errors import UserError
 
@@ -24,7 +24,7 @@ VOC_NAMES = (
 
 @LAYOUTS.register("voc")
 @dataclass(frozen=True)
-class Voc(Layout):
+class Voc(OwnImages):
     """SegmentationClass/NAME.png with a colour per defect, labelmap.txt with their names, images in
     JPEGImages/ or images/. Lists in ImageSets/Segmentation called train, val or test are official splits; of
     images that no list names, none is taken. Labels called void or ignore, and Pascal VOC's own colour for
@@ -32,18 +32,11 @@ class Voc(Layout):
     group_of."""
 
     label_map: str = "labelmap.txt"
-    ignore: list[str] = field(default_factory=list)
-    group: str | None = None
-    group_size: int = 1
-
     expected = (
         "expected are SegmentationClass/NAME.png with a colour per defect, labelmap.txt with lines "
         "'defect:255,0,0::', and the images in JPEGImages/ or images/ (CVAT: Segmentation mask 1.1)"
     )
     folders = ("SegmentationClass",)
-
-    def __post_init__(self) -> None:
-        check_group(self.group, self.group_size)
 
     def defects_in(self, root: Path) -> list[str]:
         return [name for name in _colours(root / self.label_map) if _is_defect(name, self.ignore)]
@@ -82,7 +75,7 @@ class Voc(Layout):
         return items
 
     def _item(self, key, image: Path, mask: Path | None, colours, defects, split) -> Item | None:
-        group = group_of(key, self.group, self.group_size)
+        group = self.group_of(key)
         if mask is None:
             return Item(key, image, {}, group, split)
         known = (*colours.values(), 0, VOC_VOID)

@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import yaml
 
 from sbp.data.disk.annotations import Polygons
 from sbp.data.disk.listing import Item
-from sbp.data.layouts.base import LAYOUTS, Layout, check_group, group_of
+from sbp.data.layouts.base import LAYOUTS, OwnImages
 from sbp.data.layouts.files import (
     by_key,
     expect_chosen,
@@ -31,24 +31,17 @@ Line = tuple[str, int, tuple[float, ...]]
 
 @LAYOUTS.register("yolo")
 @dataclass(frozen=True)
-class Yolo(Layout):
+class Yolo(OwnImages):
     """Images in a folder images/, with labels/ beside it (or NAME.txt beside the images); names of the
     classes from data.yaml or classes.txt, else class0, class1 and so on. Folders train, val or valid, and
     test are official splits. ignore: classes that are not learnt; their images are left out. group,
     group_size: see group_of."""
-
-    ignore: list[str] = field(default_factory=list)
-    group: str | None = None
-    group_size: int = 1
 
     expected = (
         "expected are images/NAME.jpg and labels/NAME.txt with lines 'class x y x y x y ...' in shares of "
         "width and height, perhaps in folders train, val, test; names of the classes in data.yaml"
     )
     drawn_as_shown = True
-
-    def __post_init__(self) -> None:
-        check_group(self.group, self.group_size)
 
     def defects_in(self, root: Path) -> list[str]:
         named = _named(_names(root), _contents(root, _label_files(root)))
@@ -75,7 +68,7 @@ class Yolo(Layout):
             left.discard(label or "")
             held = {} if label is None else self._held(contents[label], named, defects)
             if set(held) <= set(defects):
-                split, group = split_of(Path(key)), group_of(key, self.group, self.group_size)
+                split, group = split_of(Path(key)), self.group_of(key)
                 items.append(Item(key, image, held, group, split, tuple(held)))
         for key in sorted(left):
             more = f" ({len(left)} such files)" if len(left) > 1 else ""
