@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("sbp data", description=__doc__)
     parser.add_argument("command", choices=("check", "show", "convert"))
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="as for train: data.root=FOLDER data.group=..."
+        "overrides", nargs="*", metavar="FOLDER, KEY=VALUE", help="a folder, and keys as for train"
     )
     parser.add_argument("--out", type=Path, help="folder; default: data/NAME in the output folder")
     parser.add_argument("--images", type=int, default=8, help="show: images per row (default 8)")
@@ -43,18 +43,16 @@ def main(arguments: Sequence[str]) -> int:
         help="check: correlation, above 0 and at most 1, from which two images show the same (default: found "
         "from the set; raise it where different parts look alike)",
     )
-    parser.add_argument("--to", choices=tuple(TARGETS), help="convert: the layout to write")
+    parser.add_argument("--to", metavar="LAYOUT", help=f"convert: what to write, {', '.join(TARGETS)}")
     options = parser.parse_args(arguments)
-    if options.command == "convert" and options.to is None:
-        raise UserError(f"sbp data convert: --to is missing, one of {', '.join(TARGETS)}")
+    if options.command == "convert" and options.to not in TARGETS:
+        raise UserError(f"sbp data convert --to {options.to}: must be one of {', '.join(TARGETS)}")
     if options.command != "convert" and options.to is not None:
         raise UserError(f"--to {options.to}: belongs to sbp data convert")
     if options.alike is not None and not 0 < options.alike <= 1:
         raise UserError(f"--alike {options.alike}: must be above 0 and at most 1")
     # a folder by itself is what people type first
-    words = [
-        f"data.root={word}" if "=" not in word and Path(word).is_dir() else word for word in options.overrides
-    ]
+    words = [word if "=" in word else f"data.root={word}" for word in options.overrides]
     plan = check_overrides(words)
     if len(plan.jobs) != 1:
         raise UserError("sbp data takes one data set, not a sweep")

@@ -324,6 +324,14 @@ def test_the_command_says_mistakes_in_one_line_and_has_its_exit_codes(root, tmp_
     assert wrong.stderr.count("\n") == 1
     assert "data.defects=rust" in wrong.stderr
     assert run("check", "data=inspection").returncode == 2
+    for words, line in (
+        (("check", "nowhere"), "sbp: data.root=nowhere: no such folder; expected is a folder of images"),
+        (("convert", str(root)), "sbp: sbp data convert --to None: must be one of masks, coco, labelme"),
+        (("convert", str(root), "--to", "yolo"), "sbp: sbp data convert --to yolo: must be one of masks"),
+    ):
+        done = run(*words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert done.stderr.startswith(line)
     empty = run("check", "data=masks")
     assert empty.returncode == 2
     assert "data.root is not set: expected are images/NAME.png" in empty.stderr
