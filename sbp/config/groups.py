@@ -17,8 +17,8 @@ _NAME = re.compile(r"\w([\w .-]*\w)?")
 
 @dataclass
 class ScaleConfig:
-    """How large an experiment is: side of the images in pixels and compute in baseline epochs, for
-    synthetic images and for real ones (real_)."""
+    """How large an experiment is: side of the images in pixels, and compute in baseline epochs at the short
+    and the long budget, for synthetic images and for real ones (real_)."""
 
     name: str = MISSING
     image_size: int = MISSING
@@ -28,7 +28,9 @@ class ScaleConfig:
     test_images: int = MISSING
     batch_size: int = MISSING
     compute: float = MISSING
+    long_compute: float = MISSING
     real_compute: float = MISSING
+    real_long_compute: float = MISSING
 
     def __post_init__(self) -> None:
         at_least(8, scale__image_size=self.image_size, scale__real_image_size=self.real_image_size)
@@ -38,11 +40,12 @@ class ScaleConfig:
 @dataclass
 class DataConfig:
     """What every data set says: its defects, which of them are common and which rare, the model's image
-    size, and the compute in baseline epochs that training on it is given."""
+    size, and the compute in baseline epochs that training on it is given at the short and the long budget."""
 
     name: str = MISSING
     image_size: int = MISSING
     compute: float = MISSING
+    long_compute: float = MISSING
     channels: int = 1
     seed: int = 0
     defects: list[str] = MISSING

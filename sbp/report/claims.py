@@ -3,14 +3,23 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Literal
 
 import numpy as np
 
 from sbp.plugins.checks import one_of, require
-from sbp.report.measures import Measure, RunSeries, measure_pair, measure_run, ran_exclusively
+from sbp.report.measures import (
+    LEAST_TARGET,
+    Measure,
+    RunSeries,
+    measure_pair,
+    measure_run,
+    ran_exclusively,
+)
+from sbp.report.seeds import MANY_SEEDS, mean_interval, seeds_needed
 
-Verdict = Literal["reproduced", "not reproduced", "undecided", "missing"]
+Verdict = Literal["reproduced", "not reproduced", "equivalent", "undecided", "missing"]
 Runs = Mapping[str, Mapping[int, RunSeries]]
 COMPARISONS = ("value", "difference", "ratio")
 SOURCES = ("blog", "jiang", "sbp")
@@ -20,12 +29,15 @@ SOURCES = ("blog", "jiang", "sbp")
 class Part:
     """A comparison and the region [low, high] that it must fall into; null is open. left and right are
     paired by seed. compare: one of COMPARISONS, by default the difference, or the value where there is no
-    right. text: the rule in words, or empty. Raises ValueError for what is out of range."""
+    right. margin: of a difference with an open region, how far from its edge nobody would care; an interval
+    within it on both sides is *equivalent*. text: the rule in words, or empty. Raises ValueError for what is
+    out of range."""
 
     left: Measure
     region: list[float | None]
     right: Measure | None = None
     compare: str = ""
+    margin: float | None = None
     text: str = ""
 
     def __post_init__(self) -> None:
@@ -37,6 +49,8 @@ class Part:
         known = [bound for bound in self.region if bound is not None]
         require(bool(known), "region", self.region, "bounded on one side at least")
         require(known == sorted(known), "region", self.region, "ordered, low at most high")
+        ok = self.margin is None or (self.margin > 0 and self.compare == "difference" and len(known) == 1)
+        require(ok, "margin", self.margin, "above 0, for a difference with a region that is open on one side")
 
     @property
     def low(self) -> float | None:
@@ -47,6 +61,16 @@ class Part:
     def high(self) -> float | None:
         """The region's upper bound."""
         return self.region[1]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The region, infinite where it is open."""
+        return (-math.inf if self.low is None else self.low, math.inf if self.high is None else self.high)
+
+    @property
+    def edge(self) -> float:
+        """The bound of a region that is open on one side."""
+        return self.bounds[1] if self.low is None else self.bounds[0]
 
 
 @dataclass
@@ -75,7 +99,8 @@ def measures_of(part: Part) -> list[Measure]:
 
 @dataclass(frozen=True)
 class PartResult:
-    """values: by seed. mean, interval: over seeds; the interval is NaN with fewer than two seeds."""
+    """values: by seed. mean, interval: over seeds; the interval is NaN with fewer than two seeds.
+    seeds_needed: of an undecided part, see `seeds_to_decide`; None where that cannot be said."""
 
     part: Part
     values: Mapping[int, float]
@@ -83,6 +108,7 @@ class PartResult:
     interval: tuple[float, float]
     verdict: Verdict
     missing: tuple[str, ...] = ()
+    seeds_needed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +122,7 @@ class ClaimResult:
 
 def judge(claim: Claim, runs: Runs, names: Mapping[str, str]) -> ClaimResult:
     """A claim's verdict: reproduced if every part is, not reproduced if one is not; otherwise missing if
-    one is, else undecided. names: what {common} and {rare} stand for in metrics."""
+    one is, undecided if one is, else equivalent. names: what {common} and {rare} stand for in metrics."""
     parts = tuple(judge_part(part, runs, names) for part in claim.parts)
     verdicts = {part.verdict for part in parts}
     verdict: Verdict = "missing"
@@ -105,13 +131,14 @@ def judge(claim: Claim, runs: Runs, names: Mapping[str, str]) -> ClaimResult:
     elif "not reproduced" in verdicts:
         verdict = "not reproduced"
     elif verdicts and "missing" not in verdicts:
-        verdict = "undecided"
+        verdict = "undecided" if "undecided" in verdicts else "equivalent"
     return ClaimResult(claim, parts, verdict)
 
 
 def judge_part(part: Part, runs: Runs, names: Mapping[str, str]) -> PartResult:
     """One rule's verdict: where the 95 % interval of the mean over seeds lies. reproduced: inside the
-    region; not reproduced: outside; undecided: across its edge, or fewer than two seeds."""
+    region; not reproduced: outside; equivalent: across its edge, but within the margin of it; undecided:
+    across its edge, or fewer than two seeds."""
     part = _named(part, names)
     found = part_values(part, runs)
     values = {seed: value for seed, value in found.items() if not math.isnan(value)}
@@ -120,7 +147,9 @@ def judge_part(part: Part, runs: Runs, names: Mapping[str, str]) -> PartResult:
         return PartResult(part, {}, math.nan, (math.nan, math.nan), verdict, _missing(part, runs))
     numbers = list(values.values())
     mean, interval = mean_interval(numbers, logarithmic=part.compare == "ratio")
-    return PartResult(part, values, mean, interval, _verdict(numbers, interval, part.low, part.high))
+    verdict = _verdict(numbers, interval, part)
+    needed = seeds_to_decide(numbers, part) if verdict == "undecided" else None
+    return PartResult(part, values, mean, interval, verdict, seeds_needed=needed)
 
 
 def _named(part: Part, names: Mapping[str, str]) -> Part:
@@ -130,9 +159,10 @@ def _named(part: Part, names: Mapping[str, str]) -> Part:
 
 def part_values(part: Part, runs: Runs) -> dict[int, float]:
     """The compared number by seed, for seeds that have every run and metric it needs; NaN for 0 / 0."""
-    left, right = part.left, part.right
     values = {}
-    for seed, run in sorted(_members(left, runs).items()):
+    for seed, run in sorted(_members(part.left, runs).items()):
+        left = _with_height(part.left, runs, seed)
+        right = None if part.right is None else _with_height(part.right, runs, seed)
         if right is None:
             a, value = (measure_run(run, left),) * 2
             b = 0.0
@@ -146,64 +176,78 @@ def part_values(part: Part, runs: Runs) -> dict[int, float]:
     return values
 
 
+def _with_height(measure: Measure, runs: Runs, seed: int) -> Measure:
+    """The measure, with the height that the target's run of this seed sets; left as it is, so that it gives
+    NaN, where there is none or too little to reach."""
+    target = measure.target
+    run = None if target is None else _members(target, runs).get(seed)
+    if target is None or run is None:
+        return measure
+    height = measure_run(run, target)
+    return measure.towards(height) if height >= LEAST_TARGET else measure
+
+
 def _ratio(a: float, b: float) -> float:
     """a / b of numbers that cannot be negative; infinite for b = 0, NaN where that says nothing."""
-    if b > 0:
+    if b > 0 and not a == b == math.inf:
         return a / b
     return math.inf if a > 0 and b == 0 else math.nan
 
 
 def _members(measure: Measure, runs: Runs) -> dict[int, RunSeries]:
-    members = runs.get(measure.arm, {})
+    members = runs.get(measure.key, {})
     return {s: run for s, run in members.items() if not measure.exclusive or ran_exclusively(run)}
 
 
 def _missing(part: Part, runs: Runs) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(m.arm for m in measures_of(part) if not _members(m, runs)))
+    wanted = [m for measure in measures_of(part) for m in (measure, measure.target) if m is not None]
+    return tuple(dict.fromkeys(m.key for m in wanted if not _members(m, runs)))
 
 
-def mean_interval(values: Sequence[float], logarithmic: bool = False) -> tuple[float, tuple[float, float]]:
-    """Mean and two-sided 95 % Student-t interval of the mean; NaN bounds with fewer than two values.
-
-    logarithmic: of the logarithms, for ratios; zeros are then left as they are, with the arithmetic mean.
-    """
-    from scipy.stats import t  # late: it takes half a second
-
-    numbers = np.asarray(values, dtype=float)
-    logarithmic = logarithmic and bool((numbers > 0).all())
-    x = np.log(numbers) if logarithmic else numbers
-    mean, back = float(x.mean()), math.exp if logarithmic else float
-    if len(x) < 2 or not np.isfinite(x).all():
-        return back(mean), (math.nan, math.nan)
-    half = float(t.ppf(0.975, len(x) - 1)) * float(x.std(ddof=1)) / math.sqrt(len(x))
-    return back(mean), (back(mean - half), back(mean + half))
-
-
-def _verdict(
-    values: Sequence[float], interval: tuple[float, float], low: float | None, high: float | None
-) -> Verdict:
+def _verdict(values: Sequence[float], interval: tuple[float, float], part: Part) -> Verdict:
     if len(values) < 2:
         return "undecided"
-    bottom, top = -math.inf if low is None else low, math.inf if high is None else high
+    bottom, top = part.bounds
     if not all(math.isfinite(v) for v in values):  # as where a level is never reached: every seed decides
         inside = [bottom <= v <= top for v in values]
         return "reproduced" if all(inside) else "undecided" if any(inside) else "not reproduced"
     if bottom <= interval[0] and interval[1] <= top:
         return "reproduced"
-    return "not reproduced" if interval[1] < bottom or interval[0] > top else "undecided"
+    if interval[1] < bottom or interval[0] > top:
+        return "not reproduced"
+    near = part.margin is not None and all(abs(end - part.edge) <= part.margin for end in interval)
+    return "equivalent" if near else "undecided"
+
+
+def seeds_to_decide(values: Sequence[float], part: Part) -> int | None:
+    """The number of seeds at which four studies of five would decide, if mean and spread over seeds are as
+    they are now; None for fewer than two values, or one that is infinite. More than MANY_SEEDS says that the
+    mean lies on the edge."""
+    numbers = np.asarray(values, dtype=float)
+    logarithmic = part.compare == "ratio" and bool((numbers > 0).all())
+    if len(numbers) < 2 or not np.isfinite(numbers).all():
+        return None
+    x, edges = numbers, [bound for bound in part.bounds if math.isfinite(bound)]
+    if logarithmic:
+        x, edges = np.log(numbers), [math.log(edge) for edge in edges if edge > 0]
+    distance = min((abs(float(x.mean()) - edge) for edge in edges), default=math.inf)
+    if part.margin is not None:  # close to the edge, it can still be shown to be close
+        distance = max(distance, part.margin - distance)
+    return seeds_needed(distance, float(x.std(ddof=1)))
 
 
 def rule_text(part: Part) -> str:
     """The rule as a sentence: what is compared, and what it must be."""
-    return part.text or f"{_compared(part)}: {_region(part)}"
+    text = part.text or f"{_compared(part)}: {_region(part)}"
+    return text if part.margin is None else f"{text} (equivalent within {part.margin:g})"
 
 
 def _compared(part: Part) -> str:
     left, right = part.left, part.right
-    text = f"{left} of {left.arm}"
+    text = f"{left} of {left.key}"
     if right is None:
         return text
-    other = f"that of {right.arm}" if str(right) == str(left) else f"{right} of {right.arm}"
+    other = f"that of {right.key}" if str(right) == str(left) else f"{right} of {right.key}"
     return f"{text}, {'divided by' if part.compare == 'ratio' else 'minus'} {other}"
 
 
@@ -216,13 +260,31 @@ def _region(part: Part) -> str:
 
 
 def measured_text(result: PartResult) -> str:
-    """The mean with its interval and the number of seeds: "0.182 [0.121, 0.243], 3 seeds"."""
+    """The mean with its interval and the number of seeds: "0.182 [0.121, 0.243], 3 seeds"; where a level is
+    not reached, the median and how many do not; of an undecided one, how many seeds would decide."""
     if result.verdict == "missing":
         runs = f": no run of {', '.join(result.missing)}" if result.missing else ""
         return f"not measured{runs}"
     if not result.values:
-        return "0 divided by 0"
-    seeds = f"{len(result.values)} seed{'s' if len(result.values) > 1 else ''}"
+        return "0 divided by 0, or too little to reach"
+    values = list(result.values.values())
+    seeds = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
+    infinite = sum(math.isinf(value) for value in values)
+    if infinite:
+        middle = median(values)
+        half = "" if math.isinf(middle) else f"{middle:.3g} in the median, "
+        word = "not reached" if result.part.left.statistic.startswith("reach") else "infinite"
+        return f"{half}{word} in {infinite} of {seeds}"
     low, high = result.interval
     interval = "" if math.isnan(low) else f" [{low:.3g}, {high:.3g}]"
-    return f"{result.mean:.3g}{interval}, {seeds}"
+    return f"{result.mean:.3g}{interval}, {seeds}{_needed_text(result.seeds_needed)}"
+
+
+def _needed_text(seeds: int | None) -> str:
+    if seeds is None:
+        return ""
+    return (
+        f"; about {seeds} would decide"
+        if seeds <= MANY_SEEDS
+        else f"; more than {MANY_SEEDS} would be needed"
+    )

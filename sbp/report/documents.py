@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from sbp.report.page import ClaimRow, Picture, ReportPage, Table, tally
 from sbp.utils.files import write_atomically
 
-SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?", "missing": "–"}
+SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "equivalent": "=", "undecided": "?", "missing": "–"}
 
 
 def write_html(report: ReportPage, path: str | Path) -> None:
@@ -47,7 +47,7 @@ def claims_table(claims: Iterable[ClaimRow]) -> str:
     """Claims with rule, measurement and verdict as a Markdown table."""
     rows = []
     for claim in claims:
-        decided = claim.verdict in ("reproduced", "not reproduced")
+        decided = claim.verdict in ("reproduced", "not reproduced", "equivalent")
         verdict = f"**{claim.verdict}**" if decided else claim.verdict
         rows.append(
             [plain(claim.id), plain(claim.text), _lines(claim.rules), _lines(claim.measured), verdict]

@@ -1,7 +1,7 @@
 """From a run's recorded series to one number, by which a claim is judged."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +15,19 @@ ZERO_BEFORE_TRAINING = ("val/map", "val/pixel_ap", "val/clean_map")
 """Metrics that an untrained model has at 0, so that their curves begin at (0, 0)."""
 
 
+SHORT, LONG = "short", "long"
+BUDGETS = (SHORT, LONG)
+"""Options of conf/budget that runs are compared at."""
+LEAST_TARGET = 0.02
+"""Of `reach_final`: a final value below it is nothing to reach, and such a seed says nothing."""
+
+
 @dataclass
 class Measure:
     """One number per run. arm: name of a conf/arm option; metric: MLflow key, in which {common} and {rare}
     stand for the data set's first common and first rare defect; statistic: how a curve becomes a number, see
-    STATISTICS; over: one of AXES; at: share of the run, level: height, for statistics that have one;
+    STATISTICS; over: one of AXES; at: share of the run, level: height, for statistics that have one; until:
+    of `reach_final`, the arm whose final value (same seed and budget) is that height; budget: one of BUDGETS;
     exclusive: only runs that had the machine to themselves. Raises ValueError for what is out of range."""
 
     arm: str
@@ -28,21 +36,50 @@ class Measure:
     over: str = "compute"
     at: float | None = None
     level: float | None = None
+    until: str | None = None
+    budget: str = SHORT
     exclusive: bool = False
 
     def __post_init__(self) -> None:
         one_of("statistic", self.statistic, list(STATISTICS))
         one_of("over", self.over, AXES)
-        if self.statistic in ("at", "change_since"):
+        one_of("budget", self.budget, BUDGETS)
+        if self.statistic in ("at", "change_since", "late_gain"):
             require(self.at is not None and 0 <= self.at <= 1, "at", self.at, "between 0 and 1")
         if self.statistic == "reach":
             ok = self.level is not None and 0 < self.level <= 1
             require(ok, "level", self.level, "above 0 and at most 1")
+        needed = "the arm whose final value is to be reached, for statistic reach_final alone"
+        require((self.statistic == "reach_final") == bool(self.until), "until", self.until, needed)
 
     def __str__(self) -> str:
         """As a rule says it: "final val/map"."""
-        values = {"over": self.over, "at": self.at or 0.0, "level": self.level or 0.0}
+        values = {"over": self.over, "at": self.at or 0.0, "level": self.level or 0.0, "until": self.until}
         return WORDS[self.statistic].format(metric=self.metric, **values)
+
+    @property
+    def key(self) -> str:
+        """Under which the runs are that it measures."""
+        return arm_key(self.arm, self.budget)
+
+    @property
+    def target(self) -> "Measure | None":
+        """The measure of the run that sets the height; None if no other run does."""
+        return replace(self, arm=self.until, statistic="final", until=None) if self.until else None
+
+    def towards(self, height: float) -> "Measure":
+        """The same with the height that its target has."""
+        return replace(self, statistic="reach_level", level=height, until=None)
+
+
+def arm_key(arm: str, budget: str) -> str:
+    """Under which a study has the runs of an arm at a budget: `focus_all`, or `focus_all@long`."""
+    return arm if budget == SHORT else f"{arm}@{budget}"
+
+
+def budget_of(key: str) -> str:
+    """The budget of an `arm_key`."""
+    return key.partition("@")[2] or SHORT
 
 
 class RunSeries(Protocol):
@@ -114,15 +151,17 @@ STATISTICS: dict[str, Statistic] = {
     "at": lambda x, y, m, end: _at(x, y, m.at),
     "reach": lambda x, y, m, end: _reach(x, y, (m.level or 0.0) * y[-1]),
     "reach_level": lambda x, y, m, end: _reach(x, y, m.level or 0.0),
-    "per_epoch": lambda x, y, m, end: (y[-1] - y[0]) / (len(y) - 1) if len(y) > 1 else NAN,
+    "reach_final": lambda x, y, m, end: NAN,  # until its target is known, see Measure.towards
+    "per_epoch": lambda x, y, m, end: (y[-1] - y[0]) / (x[-1] - x[0]) if len(y) > 1 else NAN,
     "mean": lambda x, y, m, end: y[1:].mean() if len(y) > 1 else NAN,
     "final_over_min": lambda x, y, m, end: y[-1] / y.min() if y.min() > 0 else NAN,
     "change_since": lambda x, y, m, end: y[-1] - _at(x, y, m.at),
+    "late_gain": lambda x, y, m, end: (y[-1] - _at(x, y, m.at)) / y[-1] if y[-1] > 0 else NAN,
     "log_change": lambda x, y, m, end: _log10(y[-1]) - _log10(y[0]),
     "log_final": lambda x, y, m, end: _log10(y[-1]),
 }
 AS_LOGGED = ("per_epoch", "mean", "first", "log_change", "final_over_min", "log_final")
-"""Statistics of the values as logged, without the zero before training."""
+"""Statistics of the values as logged, over epochs, without the zero before training."""
 WORDS = {
     "final": "final {metric}",
     "first": "first {metric}",
@@ -131,10 +170,12 @@ WORDS = {
     "at": "{metric} at {at:.0%} of the run's {over}",
     "reach": "{over} until {metric} reaches {level:.0%} of its final value",
     "reach_level": "{over} until {metric} reaches {level:g}",
+    "reach_final": "{over} until {metric} reaches the final value of {until}",
     "per_epoch": "{metric} per epoch",
     "mean": "mean {metric} after the first epoch",
     "final_over_min": "final over smallest {metric}",
     "change_since": "change of {metric} since {at:.0%} of the run",
+    "late_gain": "gain of {metric} since {at:.0%} of the run, over its final value",
     "log_change": "change of log10 {metric} from first to last",
     "log_final": "log10 of the final {metric}",
 }

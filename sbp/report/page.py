@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-VERDICTS = ("reproduced", "not reproduced", "undecided", "missing")
+VERDICTS = ("reproduced", "not reproduced", "equivalent", "undecided", "missing")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ClaimRow:
 
 @dataclass(frozen=True)
 class SectionPage:
-    """One section. missing: labels of runs that are not there."""
+    """One section. missing: labels of runs that are not there. headline: shown before the overview."""
 
     name: str
     title: str
@@ -85,6 +85,7 @@ class SectionPage:
     tables: Sequence[Table] = field(default_factory=tuple)
     missing: Sequence[str] = field(default_factory=tuple)
     notes: str = ""
+    headline: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 
 from sbp.metrics.loss_histogram import LossHistogram
 from sbp.plots.bars_figure import Bar, bars_figure
+from sbp.plots.budgets_figure import budgets_figure
 from sbp.plots.composition_figure import composition_figure
 from sbp.plots.curve import Axis, Curve
 from sbp.plots.curves_figure import curves_figure
 from sbp.plots.histogram_figure import ridge_figure
 from sbp.plots.similarity_figure import similarity_figure
 from sbp.plots.style import DPI, styled
-from sbp.report.measures import ran_exclusively
+from sbp.report.measures import BUDGETS, arm_key, budget_of, ran_exclusively
 from sbp.report.page import Picture
 from sbp.report.run_curves import run_curve
 from sbp.report.section_file import FigureSpec
@@ -38,9 +39,13 @@ def section_pictures(
     roles: Mapping[str, str],
 ) -> Iterator[tuple[MakeFigure | Path, Picture]]:
     """Every figure of the section `name` that its runs can give: what `render` takes, and the picture without
-    its bytes. arms: arm -> seed -> run; labels: by arm; roles: the defects' names for {common} and {rare}."""
+    its bytes. arms: `arm_key` -> seed -> run; labels: likewise; roles: the defects' names for {common} and
+    {rare}."""
     for number, spec in enumerate(figures, 1):
-        chosen = {arm: arms[arm] for arm in (spec.arms or arms) if arms.get(arm)}
+        budgets = BUDGETS if spec.kind == "budgets" else [spec.budget]
+        keys = [arm_key(arm, budget) for budget in budgets for arm in spec.arms]
+        keys = keys or [key for key in arms if budget_of(key) in budgets]
+        chosen = {key: arms[key] for key in keys if arms.get(key)}
         for made, suffix, alt in KINDS[spec.kind](spec, chosen, labels, roles) if chosen else ():
             stem = f"{name}-{number}-{spec.kind}{suffix}".replace("_", "-")
             yield made, Picture(stem, spec.title, spec.caption, alt, b"")
@@ -66,6 +71,18 @@ def _curves(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
     curves = _curves_of(arms, labels, metrics)
     figure = partial(curves_figure, curves, metrics, cast(Axis, spec.x), title=spec.title, log_y=spec.log)
     return [(figure, "", f"{', '.join(metrics.values())} over {spec.x}")]
+
+
+def _budgets(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
+    metrics = {key.format(**roles): title.format(**roles) for key, title in spec.metrics.items()}
+    curves = {
+        budget: _curves_of(
+            {key: runs for key, runs in arms.items() if budget_of(key) == budget}, labels, metrics
+        )
+        for budget in dict.fromkeys(map(budget_of, arms))
+    }
+    figure = partial(budgets_figure, curves, metrics, cast(Axis, spec.x), title=spec.title)
+    return [(figure, "", f"{', '.join(metrics.values())} over {spec.x}, at each budget")]
 
 
 def _curves_of(arms: Arms, labels: Mapping[str, str], metrics: Iterable[str]) -> list[Curve]:
@@ -139,6 +156,7 @@ def _some_run(arms: Arms) -> RecordedRun:
 
 KINDS: dict[str, Callable[..., list[Made]]] = {
     "curves": _curves,
+    "budgets": _budgets,
     "bars": _bars,
     "composition": _composition,
     "similarity": _similarity,

@@ -13,16 +13,17 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 from sbp.errors import UserError
 from sbp.plugins.checks import one_of
 from sbp.report.claims import Claim
-from sbp.report.measures import AXES
+from sbp.report.measures import AXES, BUDGETS, SHORT
 
-KINDS = ("curves", "bars", "composition", "ridge", "gallery", "similarity")
+KINDS = ("curves", "budgets", "bars", "composition", "ridge", "gallery", "similarity")
 T = TypeVar("T")
 
 
 @dataclass
 class FigureSpec:
     """One figure. kind: one of KINDS; x: axis of curves; metrics: key to panel title; log: logarithmic
-    vertical axes; schemes: of a ridge; arms: those shown, empty for all."""
+    vertical axes; schemes: of a ridge; arms: those shown, empty for all; budget: whose runs are shown, one of
+    BUDGETS (of kind budgets: every one's, side by side)."""
 
     kind: str
     title: str
@@ -32,20 +33,33 @@ class FigureSpec:
     arms: list[str] = field(default_factory=list)
     caption: str = ""
     log: bool = False
+    budget: str = SHORT
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS)
         one_of("x", self.x, AXES)
+        one_of("budget", self.budget, BUDGETS)
+
+
+@dataclass
+class Target:
+    """A height that arms are timed to: the final value that the arm `until` has of `metric`."""
+
+    until: str
+    metric: str
 
 
 @dataclass
 class SectionFile:
     """What is asked, shown and judged. order: where the section stands in a report, a number that no other
-    section has; without one it comes last."""
+    section has; without one it comes last. headline: it comes before everything else. targets: what its table
+    of speed times the arms to, a table for each budget; none without."""
 
     title: str
     question: str
     order: float = math.inf
+    headline: bool = False
+    targets: list[Target] = field(default_factory=list)
     figures: list[FigureSpec] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     notes: str = ""
@@ -64,12 +78,16 @@ def load_section_file(path: str | Path, arms: Collection[str]) -> SectionFile:
         raise UserError(f"{place}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(content, dict):
         raise UserError(f"{place}: must be a mapping of keys to values")
-    entries = {key: content.pop(key, None) or [] for key in ("figures", "claims")}
+    entries = {key: content.pop(key, None) or [] for key in ("targets", "figures", "claims")}
     for key, listed in entries.items():
         if not isinstance(listed, list):
             raise UserError(f"{place}: {key}: must be a list")
     section = filled(SectionFile, content, place)
     section.question = section.question.strip()
+    for entry in entries["targets"]:
+        target = filled(Target, entry, f"{place}: target")
+        _check_arms([target.until], arms, f"{place}: target")
+        section.targets.append(target)
     for entry in entries["figures"]:
         where = f"{place}: figure"
         figure = filled(FigureSpec, entry, where)

@@ -15,18 +15,21 @@ import yaml
 
 from sbp.config.paths import conf_dirs, sections_dirs
 from sbp.errors import UserError
+from sbp.report.measures import SHORT
 from sbp.report.section_file import SectionFile, load_section_file
 
 
 @dataclass(frozen=True)
 class Section:
     """One experiment. arms: names of conf/arm options that its experiment runs, empty if it sweeps something
-    else; exclusive: its runs have the machine to themselves; folder: of its claims and recorded results, if
-    it has any; file: what claims.yaml says, if there is one."""
+    else; budgets: options of conf/budget that it runs them at; exclusive: its runs have the machine to
+    themselves; folder: of its claims and recorded results, if it has any; file: what claims.yaml says, if
+    there is one."""
 
     name: str
     experiment: str
     arms: tuple[str, ...]
+    budgets: tuple[str, ...]
     exclusive: bool
     folder: Path
     file: SectionFile | None
@@ -88,8 +91,7 @@ def _files(group: str) -> list[Path]:
 
 def _section(name: str, stem: str, content: dict) -> Section:
     params = content.get("hydra", {}).get("sweeper", {}).get("params", {})
-    listed = params.get("arm", params.get("+arm", ""))
-    arms = listed if isinstance(listed, list) else [a.strip() for a in str(listed).split(",") if a.strip()]
+    arms = _swept(params, "arm")
     folders = [folder / name for folder in sections_dirs()]
     folder = next((f for f in folders if (f / "claims.yaml").is_file()), folders[0])
     file = folder / "claims.yaml"
@@ -97,8 +99,16 @@ def _section(name: str, stem: str, content: dict) -> Section:
     return Section(
         name=name,
         experiment=stem,
-        arms=tuple(arms),
+        arms=arms,
+        budgets=_swept(params, "budget") or (SHORT,),
         exclusive=bool(content.get("exclusive", False)),
         folder=folder,
         file=load_section_file(file, allowed) if file.is_file() else None,
     )
+
+
+def _swept(params: dict, group: str) -> tuple[str, ...]:
+    """The options of a group that a sweep runs; empty if it does not say."""
+    listed = params.get(group, params.get(f"+{group}", ""))
+    names = listed if isinstance(listed, list) else str(listed).split(",")
+    return tuple(name.strip() for name in names if name.strip())

@@ -14,12 +14,14 @@ from sbp.errors import UserError
 from sbp.plots.comparison import comparison_metrics
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
 from sbp.report.documents import write_html, write_markdown, write_pictures
+from sbp.report.measures import SHORT, arm_key, budget_of
 from sbp.report.page import Cell, ClaimRow, Estimate, Picture, ReportPage, SectionPage, Table
 from sbp.report.results import epoch_s, kept_fraction
 from sbp.report.run_curves import run_label
 from sbp.report.section_figures import render, section_pictures
 from sbp.report.section_file import default_figures
 from sbp.report.sections import Section, arm_label, chosen_sections
+from sbp.report.speed import speed_tables
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 
@@ -31,19 +33,20 @@ SECTION = "section."
 
 @dataclass(frozen=True)
 class Study:
-    """Finished runs of one scale. runs_by_arm: arm -> seed -> run, the newest of each, over all sections;
-    runs without an arm stand under their label."""
+    """Finished runs of one scale and results version. runs_by_arm: `arm_key` -> seed -> run, the newest of
+    each, over all sections; runs without an arm stand under their label. outdated: how many runs of other
+    results versions were left out."""
 
     scale: str
     runs_by_arm: Arms
     runs: Sequence[RecordedRun]
+    outdated: int = 0
 
     def arms_of(self, section: Section) -> Arms:
-        """The section's arms with their runs, if there are any."""
-        arms = section.arms or dict.fromkeys(
-            _arm(run, section.name) for run in self.runs if SECTION + section.name in run.tags
-        )
-        return {arm: self.runs_by_arm.get(arm, {}) for arm in arms}
+        """The section's arms, at each of its budgets, with their runs, if there are any."""
+        keys = [arm_key(arm, budget) for budget in section.budgets for arm in section.arms]
+        keys = keys or [_key(run, section.name) for run in self.runs if SECTION + section.name in run.tags]
+        return {key: self.runs_by_arm.get(key, {}) for key in dict.fromkeys(keys)}
 
 
 def read_study(
@@ -57,7 +60,8 @@ def read_study(
     compare runs of several sections.
 
     scale: None takes that of the newest run asked for. Runs on other data than the newest one's are left
-    out: their defects have other names. experiment: MLflow's name of it. Raises UserError if there are none.
+    out: their defects have other names; so are runs of another results version, which are not comparable.
+    experiment: MLflow's name of it. Raises UserError if there are none.
     """
     client = open_store(uri, output_root)
     wanted = {s.name for s in chosen_sections(sections)}
@@ -70,22 +74,23 @@ def read_study(
             f"no finished runs of an experiment{scale_text} in {output_root}: make reproduce trains them"
             + _elsewhere(client, experiment)
         )
-    newest = asked_for[-1].params
+    newest, version = asked_for[-1].params, asked_for[-1].results_version
     alike = [r for r in runs if all(r.params[key] == newest[key] for key in ("scale", "data"))]
+    current = [run for run in alike if run.results_version == version]
     by_arm: Arms = {}
-    for run in alike:  # oldest first, so that the newest stays
+    for run in current:  # oldest first, so that the newest stays
         for name in sorted(_sections_of(run) & names):
-            by_arm.setdefault(_arm(run, name), {})[run.seed] = run
-    return Study(newest["scale"], by_arm, alike)
+            by_arm.setdefault(_key(run, name), {})[run.seed] = run
+    return Study(newest["scale"], by_arm, current, len(alike) - len(current))
 
 
 def _sections_of(run: RecordedRun) -> set[str]:
     return {tag.removeprefix(SECTION) for tag in run.tags if tag.startswith(SECTION)}
 
 
-def _arm(run: RecordedRun, section: str) -> str:
+def _key(run: RecordedRun, section: str) -> str:
     arm = run.tags[SECTION + section]
-    return run_label(run) if arm == "None" else arm
+    return arm_key(run_label(run) if arm == "None" else arm, run.params.get("budget", SHORT))
 
 
 def _elsewhere(client: Any, asked_for: str) -> str:
@@ -136,13 +141,18 @@ def section_drawings(section: Section, study: Study, pool: Executor) -> list[tup
 
 def labels_of(arms: Arms) -> dict[str, str]:
     """What arms are called: by their runs, or by conf/arm where there are none."""
-    return {arm: next(map(run_label, runs.values()), "") or arm_label(arm) for arm, runs in arms.items()}
+    return {
+        key: next(map(run_label, runs.values()), "") or arm_label(key.partition("@")[0])
+        for key, runs in arms.items()
+    }
 
 
 def section_page(section: Section, study: Study, drawings: Sequence[tuple[Picture, Future]]) -> SectionPage:
     """One section of the report; waits for its figures."""
     arms = study.arms_of(section)
     labels = labels_of(arms)
+    several = len(section.budgets) > 1
+    full = {key: f"{label}, {budget_of(key)}" if several else label for key, label in labels.items()}
     seeds = sorted({run.seed for run in study.runs})
     return SectionPage(
         name=section.name,
@@ -150,9 +160,13 @@ def section_page(section: Section, study: Study, drawings: Sequence[tuple[Pictur
         question=section.file.question if section.file else "",
         claims=[claim_row(result) for result in judged(section, study)],
         pictures=[replace(p, **dict(zip(("png", "svg"), f.result(), strict=True))) for p, f in drawings],
-        tables=[results_table(arms, labels)],
-        missing=[f"{labels[arm]}, seed {s}" for arm in arms for s in seeds if s not in arms[arm]],
+        tables=[
+            *speed_tables(section, study.runs_by_arm, labels, defect_roles(study)),
+            results_table(arms, full),
+        ],
+        missing=[f"{full[arm]}, seed {s}" for arm in arms for s in seeds if s not in arms[arm]],
         notes=section.file.notes if section.file else "",
+        headline=bool(section.file and section.file.headline),
     )
 
 
@@ -207,13 +221,18 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("Scale", study.scale),
         ("Data", data),
         ("Defects", "A (common): {common}, B (rare): {rare}".format(**defect_roles(study))),
-        ("Compute of each run", f"{newest.params['budget.compute']} baseline epochs"),
+        ("Compute of each run", f"{distinct(_budgets(runs))} baseline epochs"),
         ("Runs", f"{len(runs)}, seeds {distinct(sorted({run.seed for run in runs}))}"),
         ("Code", distinct(run.tags.get("git.commit", "unknown")[:10] for run in runs)),
         ("Hardware", distinct(_hardware(run) for run in runs)),
         ("torch", distinct(run.tags.get("version.torch", "unknown") for run in runs)),
         ("Date", distinct(dict.fromkeys([days[0], days[-1]]))),
     ]
+
+
+def _budgets(runs: Sequence[RecordedRun]) -> list[str]:
+    """Baseline epochs of the runs, the least first."""
+    return sorted({run.params["budget.compute"] for run in runs}, key=lambda text: (len(text), text))
 
 
 def _hardware(run: RecordedRun) -> str:
@@ -225,8 +244,8 @@ def _hardware(run: RecordedRun) -> str:
 def warnings(study: Study) -> list[str]:
     """What a reader should know before trusting the numbers."""
     found = []
-    if len({run.tags.get("results.version", run.tags.get("code.version")) for run in study.runs}) > 1:
-        found.append("The runs were made with different versions of the code.")
+    if study.outdated:
+        found.append(f"{study.outdated} runs of another results version are there and left out.")
     if any(run.tags.get("git.dirty") == "true" for run in study.runs):
         found.append("Some runs were made with changes that are not in the named commit.")
     seeds = {run.seed for run in study.runs}

@@ -72,6 +72,11 @@ class RecordedRun:
         """The run's seed."""
         return int(self.params["seed"])
 
+    @property
+    def results_version(self) -> str:
+        """The version of what the code computed; of runs from before there was one, that of the code."""
+        return self.tags.get("results.version", self.tags.get("code.version", ""))
+
     def first_of(self, group: str) -> str:
         """The first defect of `data.common` or `data.rare`."""
         return _names(self.params[f"data.{group}"])[0]
