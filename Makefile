@@ -9,6 +9,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 SCALE ?= cpu
 SEEDS ?= 0
+BUDGETS ?=
+GIVEN_BUDGETS = $(if $(BUDGETS),--budgets $(BUDGETS))
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo reproduce report docs record train ui test test-slow test-faults check format golden bench \
@@ -31,11 +33,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## train the baseline and focus at equal compute, and compare them (under 5 minutes)
 	@$(BIN)/python -m experiments.demo.run
 
-reproduce: $(READY) ## the blog's whole grid and its report (SCALE=smoke|cpu|gpu SEEDS=0,1,2); resumes where it stopped
-	@$(BIN)/python -m experiments.reproduce --scale $(SCALE) --seeds $(SEEDS) $(ARGS)
+reproduce: $(READY) ## the blog's grid and its report (SCALE=smoke|cpu|gpu SEEDS=0,1,2 BUDGETS=short,long); resumes
+	@$(BIN)/python -m experiments.reproduce --scale $(SCALE) --seeds $(SEEDS) $(GIVEN_BUDGETS) $(ARGS)
 
 reproduce-%: $(READY) ## one section: reproduce-two_defects, reproduce-efficiency ... (experiments/)
-	@$(BIN)/python -m experiments.reproduce $* --scale $(SCALE) --seeds $(SEEDS) $(ARGS)
+	@$(BIN)/python -m experiments.reproduce $* --scale $(SCALE) --seeds $(SEEDS) $(GIVEN_BUDGETS) $(ARGS)
 
 report: $(READY) ## the report on the runs recorded so far, without training (SCALE=cpu)
 	@$(BIN)/sbp report --scale $(SCALE) $(ARGS)

@@ -10,6 +10,7 @@ from sbp.config.groups import TrackingConfig
 from sbp.config.paths import output_root
 from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
+from sbp.report.measures import BUDGETS
 from sbp.report.sections import Section, chosen_sections
 from sbp.sweep.progress import differing, sweep_progress
 from sbp.sweep.remaining import remaining
@@ -29,12 +30,15 @@ def main() -> None:
     parser.add_argument("arguments", nargs="*", metavar="SECTION|KEY=VALUE")
     parser.add_argument("--scale", default="cpu")
     parser.add_argument("--seeds", default="0", help="for example 0,1,2")
+    parser.add_argument("--budgets", help="short, long or short,long; by default short, at smoke scale both")
     parser.add_argument("--no-report", action="store_true")
     options = parser.parse_args()
     try:
         sections = [a for a in options.arguments if "=" not in a] or None
         extra = [a for a in options.arguments if "=" in a]
-        failed = reproduce(sections, options.scale, options.seeds, extra, with_report=not options.no_report)
+        budgets = options.budgets or ("short,long" if options.scale == "smoke" else "short")
+        with_report = not options.no_report
+        failed = reproduce(sections, options.scale, options.seeds, extra, with_report, budgets)
     except UserError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         sys.exit(2)
@@ -49,9 +53,10 @@ def reproduce(
     seeds: str,
     extra: Sequence[str] = (),
     with_report: bool = True,
+    budgets: str = "short",
 ) -> list[str]:
     """Run the multiruns of sections, None for all that have claims, one after the other, and write the
-    report; returns the lines of the jobs that failed.
+    report; returns the lines of the jobs that failed. budgets: those of sections that sweep over some.
 
     Every job of every section is composed and checked before the first one starts. Raises UserError.
     """
@@ -60,11 +65,17 @@ def reproduce(
         raise UserError(f"SCALE={scale}: must be one of {', '.join(SCALES)}")
     if not all(seed.strip().isdigit() for seed in seeds.split(",")):
         raise UserError(f"SEEDS={seeds}: must be whole numbers with commas between them, as in 0,1,2")
+    for budget in budgets.split(","):
+        if budget not in BUDGETS:
+            raise UserError(f"BUDGETS={budgets}: must be one of {', '.join(BUDGETS)}, or several with commas")
     common = [f"scale={scale}", f"seed={seeds}", *extra]
     if scale == "gpu":
         common.append("trainer=gpu")
         os.environ.setdefault("SBP_JOBS", GPU_JOBS)
-    commands = {s.name: ["-m", f"experiment={s.experiment}", *common] for s in ordered}
+    several = {s.name: [f"budget={budgets}"] for s in ordered if len(s.budgets) > 1}
+    commands = {
+        s.name: ["-m", f"experiment={s.experiment}", *several.get(s.name, []), *common] for s in ordered
+    }
     planned = {section: check_overrides(command).jobs for section, command in commands.items()}
     jobs = [job for jobs in planned.values() for job in jobs]
     wanted = [job.config for job in jobs]

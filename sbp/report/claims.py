@@ -158,32 +158,42 @@ def _named(part: Part, names: Mapping[str, str]) -> Part:
 
 
 def part_values(part: Part, runs: Runs) -> dict[int, float]:
-    """The compared number by seed, for seeds that have every run and metric it needs; NaN for 0 / 0."""
-    values = {}
-    for seed, run in sorted(_members(part.left, runs).items()):
-        left = _with_height(part.left, runs, seed)
-        right = None if part.right is None else _with_height(part.right, runs, seed)
-        if right is None:
-            a, value = (measure_run(run, left),) * 2
-            b = 0.0
-        elif other := _members(right, runs).get(seed):
-            a, b = measure_pair(run, other, left, right)
-            value = a - b if part.compare == "difference" else _ratio(a, b)
-        else:
-            continue
-        if not math.isnan(a) and not math.isnan(b):
-            values[seed] = value
-    return values
+    """The compared number by seed, for seeds that have every run and metric it needs; NaN where these say
+    nothing, as 0 / 0."""
+    values = {seed: _seed_value(part, runs, seed) for seed in sorted(_members(part.left, runs))}
+    return {seed: value for seed, value in values.items() if value is not None}
 
 
-def _with_height(measure: Measure, runs: Runs, seed: int) -> Measure:
-    """The measure, with the height that the target's run of this seed sets; left as it is, so that it gives
-    NaN, where there is none or too little to reach."""
+def _seed_value(part: Part, runs: Runs, seed: int) -> float | None:
+    sides: list[tuple[RunSeries, Measure]] = []
+    for measure in measures_of(part):
+        run, side = _members(measure, runs).get(seed), _with_height(measure, runs, seed)
+        if run is None or side is None:
+            return None
+        sides.append((run, side))
+    if any(side.until for _, side in sides):  # the height is nothing to reach
+        return math.nan
+    (run, left), *others = sides
+    if not others:
+        value = measure_run(run, left)
+        return None if math.isnan(value) else value
+    other, right = others[0]
+    a, b = measure_pair(run, other, left, right)
+    if math.isnan(a) or math.isnan(b):
+        return None
+    return a - b if part.compare == "difference" else _ratio(a, b)
+
+
+def _with_height(measure: Measure, runs: Runs, seed: int) -> Measure | None:
+    """The measure, with the height that its target's run of this seed sets; as it is where that is too little
+    to be reached; None if there is no such run."""
     target = measure.target
-    run = None if target is None else _members(target, runs).get(seed)
-    if target is None or run is None:
+    if target is None:
         return measure
-    height = measure_run(run, target)
+    run = _members(target, runs).get(seed)
+    height = math.nan if run is None else measure_run(run, target)
+    if math.isnan(height):
+        return None
     return measure.towards(height) if height >= LEAST_TARGET else measure
 
 
@@ -265,16 +275,16 @@ def measured_text(result: PartResult) -> str:
     if result.verdict == "missing":
         runs = f": no run of {', '.join(result.missing)}" if result.missing else ""
         return f"not measured{runs}"
+    reaching = result.part.left.statistic.startswith("reach")
     if not result.values:
-        return "0 divided by 0, or too little to reach"
+        return "too little to reach" if reaching else "0 divided by 0"
     values = list(result.values.values())
     seeds = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
     infinite = sum(math.isinf(value) for value in values)
     if infinite:
         middle = median(values)
         half = "" if math.isinf(middle) else f"{middle:.3g} in the median, "
-        word = "not reached" if result.part.left.statistic.startswith("reach") else "infinite"
-        return f"{half}{word} in {infinite} of {seeds}"
+        return f"{half}{'not reached' if reaching else 'infinite'} in {infinite} of {seeds}"
     low, high = result.interval
     interval = "" if math.isnan(low) else f" [{low:.3g}, {high:.3g}]"
     return f"{result.mean:.3g}{interval}, {seeds}{_needed_text(result.seeds_needed)}"

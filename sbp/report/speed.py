@@ -15,19 +15,21 @@ from sbp.report.section_file import Target
 from sbp.report.sections import Section
 
 CAPTION = (
-    "Until the validation metric is where that arm's run of the same seed ends (its mean in brackets): baseline "
-    "epochs, seconds, and how many times sooner than that arm itself; medians over seeds, runs that never get "
-    "there counted as infinitely late. Test mAP at the end: mean and range. Seconds: one run on each core."
+    "Until the validation metric is where that arm's run of the same seed ends (its mean in brackets): "
+    "baseline epochs, seconds, how many times sooner than that arm itself; medians over seeds, a run that "
+    "never gets there counted as infinitely late. Test mAP at the end: mean and range. Seconds: one run on "
+    "each core."
 )
 
 
 def speed_tables(
     section: Section, runs: Runs, labels: Mapping[str, str], roles: Mapping[str, str]
 ) -> list[Table]:
-    """A table for each budget of a section whose file names targets. runs: by `arm_key`; labels: likewise;
-    roles: the defects' names for {common} and {rare}."""
+    """A table for each budget of which there are runs, of a section whose file names targets. runs: by
+    `arm_key`; labels: likewise; roles: the defects' names for {common} and {rare}."""
     targets = section.file.targets if section.file else []
-    return [_table(section, budget, targets, runs, labels, roles) for budget in section.budgets if targets]
+    trained = [b for b in section.budgets if any(runs.get(arm_key(arm, b)) for arm in section.arms)]
+    return [_table(section, budget, targets, runs, labels, roles) for budget in trained if targets]
 
 
 def _table(section: Section, budget: str, targets: list[Target], runs: Runs, labels, roles) -> Table:

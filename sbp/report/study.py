@@ -164,10 +164,25 @@ def section_page(section: Section, study: Study, drawings: Sequence[tuple[Pictur
             *speed_tables(section, study.runs_by_arm, labels, defect_roles(study)),
             results_table(arms, full),
         ],
-        missing=[f"{full[arm]}, seed {s}" for arm in arms for s in seeds if s not in arms[arm]],
+        missing=missing_runs(arms, full, seeds),
         notes=section.file.notes if section.file else "",
         headline=bool(section.file and section.file.headline),
     )
+
+
+def missing_runs(arms: Arms, labels: Mapping[str, str], seeds: Sequence[int]) -> list[str]:
+    """The runs that are not there, by label and seed; one line for a budget of which none is."""
+    budgets = dict.fromkeys(map(budget_of, arms))
+    trained = {budget_of(key) for key, runs in arms.items() if runs}
+    empty = [budget for budget in budgets if budget not in trained] if trained else []
+    hint = "all of the {0} budget (make reproduce BUDGETS={0})"
+    single = [
+        f"{labels[key]}, seed {seed}"
+        for key, runs in arms.items()
+        for seed in seeds
+        if seed not in runs and budget_of(key) not in empty
+    ]
+    return [*map(hint.format, empty), *single]
 
 
 def results_table(arms: Arms, labels: Mapping[str, str]) -> Table:

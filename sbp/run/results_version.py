@@ -1,6 +1,6 @@
 """The version of what the code computes."""
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Part of every run's fingerprint: runs of another version are not taken for the same.
 
 Raise it by one when the same config gives other results (other weights, scores or metrics), and record the

@@ -171,8 +171,10 @@ def _membership(config: Config, choices: Mapping[str, str]) -> dict[str, str]:
 
 def run_name(config: Config, choices: Mapping[str, str]) -> str:
     """What the UI shows: the choices that tell runs apart, in reading order."""
+    budget = [] if choices.get("budget", "short") == "short" else [f"{choices['budget']} budget"]
     if config.label:
-        return " / ".join([config.section or config.data.name, config.label, f"seed {config.seed}"])
+        label = ", ".join([config.label, *budget])
+        return " / ".join([config.section or config.data.name, label, f"seed {config.seed}"])
     if config.selection.name == "none":
         parts = ["baseline"]
     elif config.selection.name in ("selective", "per_defect"):
@@ -186,4 +188,4 @@ def run_name(config: Config, choices: Mapping[str, str]) -> str:
         parts.append("upsampled")
     if choices.get("model", "unet_small") != "unet_small":
         parts.append(choices["model"])
-    return ", ".join(parts) + f" / {config.data.name} / seed {config.seed}"
+    return ", ".join([*parts, *budget]) + f" / {config.data.name} / seed {config.seed}"

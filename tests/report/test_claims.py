@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sbp.report.claims import Claim, Part, judge, judge_part, mean_interval, measured_text, rule_text
+from sbp.report.claims import Claim, Part, judge, judge_part, measured_text, rule_text
 from sbp.report.measures import Measure, measure_pair, measure_run
+from sbp.report.seeds import MANY_SEEDS, mean_interval, seeds_needed
 
 NAMES = {"common": "scratch", "rare": "broken"}
 
@@ -52,6 +53,7 @@ def measure(statistic="final", **keys) -> Measure:
         (measure("reach_level", level=0.3, over="seconds"), 15.0),
         (measure("reach_level", level=0.5), math.inf),
         (measure("change_since", at=0.5), 0.1),
+        (measure("late_gain", at=0.5), 0.25),
         (measure("mean"), 0.4),
         (measure("final_over_min"), 2.0),
         (measure("log_change"), math.log10(2)),
@@ -83,6 +85,16 @@ def test_epochs_without_validation_do_not_count():
     assert measure_run(run, measure("at", at=2 / 3)) == pytest.approx(0.3)
 
 
+def test_what_an_epoch_costs_does_not_depend_on_which_epochs_were_kept():
+    class Thinned(Run):
+        def series(self, key):
+            steps, values = super().series(key)
+            return steps[[0, 2]], values[[0, 2]]
+
+    wanted = measure("per_epoch", metric="time/work_s")
+    assert measure_run(Thinned(), wanted) == measure_run(Run(), wanted)
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10, 31, 60])
 def test_the_interval_is_students(seeds):
     values = np.random.default_rng(seeds).normal(3, 2, seeds)
@@ -96,6 +108,16 @@ def test_ratios_are_averaged_by_their_logarithms():
     mean, (low, high) = mean_interval([0.5, 2.0], logarithmic=True)
     assert mean == pytest.approx(1.0)
     assert low * high == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("effect", "seeds"), [(2.0, 5), (1.0, 10), (0.8, 15), (0.5, 34), (0.3, 90)])
+def test_seeds_needed_are_those_of_a_paired_t_test_of_power_80_percent(effect, seeds):
+    """Sample sizes as G*Power 3.1 gives them (paired t test, two-sided 5 %), to one seed."""
+    assert abs(seeds_needed(effect, 1.0) - seeds) <= 1
+
+
+def test_on_the_edge_no_number_of_seeds_decides():
+    assert seeds_needed(0.0, 0.1) > MANY_SEEDS
 
 
 def part(low, high, **keys) -> Part:
@@ -136,6 +158,89 @@ def test_a_level_that_some_seeds_never_reach_is_judged_seed_by_seed():
     assert judge_part(rule, {"arm": {0: soon, 1: never}}, NAMES).verdict == "undecided"
 
 
+def reaching(arm: str, until: str = "slow", **keys) -> Measure:
+    return Measure(arm, "val/map", "reach_final", until=until, **keys)
+
+
+SLOW = Run(y=(0.0, 0.1, 0.3))
+FAST = Run(y=(0.3, 0.4, 0.5))
+NEVER = Run(y=(0.0, 0.1, 0.1))
+
+
+def test_speed_is_what_it_takes_to_be_where_another_arm_of_the_same_seed_ends():
+    """The slow run ends at 0.3, after 3 baseline epochs; the fast one is there after 1."""
+    rule = part(None, 0.5, left=reaching("fast"), right=reaching("slow"), compare="ratio")
+    runs = {"slow": {0: SLOW, 1: Run(y=(0.0, 0.1, 0.2))}, "fast": {0: FAST, 1: FAST}}
+    result = judge_part(rule, runs, NAMES)
+    assert result.values == {0: pytest.approx(1 / 3), 1: pytest.approx((2 / 3) / 3)}
+    assert rule_text(rule) == (
+        "compute until val/map reaches the final value of slow of fast, divided by that of slow: at most 0.5"
+    )
+
+
+def test_a_run_that_never_gets_there_is_slower_than_any_that_does():
+    rule = part(None, 1.0, left=reaching("fast"), right=reaching("slow"), compare="ratio")
+    slow = dict.fromkeys(range(3), SLOW)
+    some = judge_part(rule, {"slow": slow, "fast": {0: FAST, 1: FAST, 2: NEVER}}, NAMES)
+    assert (some.verdict, measured_text(some)) == (
+        "undecided",
+        "0.333 in the median, not reached in 1 of 3 seeds",
+    )
+    none = judge_part(rule, {"slow": slow, "fast": dict.fromkeys(range(3), NEVER)}, NAMES)
+    assert (none.verdict, measured_text(none)) == ("not reproduced", "not reached in 3 of 3 seeds")
+
+
+def test_where_the_other_arm_has_learned_nothing_there_is_nothing_to_reach():
+    rule = part(None, 1.0, left=reaching("fast"), right=reaching("slow"), compare="ratio")
+    flat = Run(y=(0.0, 0.0, 0.01))
+    result = judge_part(rule, {"slow": {0: flat, 1: flat}, "fast": {0: FAST, 1: FAST}}, NAMES)
+    assert (result.verdict, measured_text(result)) == ("undecided", "too little to reach")
+
+
+def test_the_arm_that_sets_the_height_is_named_if_it_is_missing():
+    result = judge_part(part(None, 1.0, left=reaching("fast")), {"fast": {0: FAST}}, NAMES)
+    assert (result.verdict, result.missing) == ("missing", ("slow",))
+
+
+def test_budgets_are_compared_among_themselves():
+    rule = part(None, 1.0, left=reaching("fast", budget="long"))
+    runs = {"slow": {0: NEVER}, "fast": {0: NEVER}, "slow@long": {0: SLOW}, "fast@long": {0: FAST}}
+    assert judge_part(rule, runs, NAMES).values == {0: pytest.approx(1.0)}
+    assert "of fast@long" in rule_text(rule)
+
+
+def test_a_difference_that_nobody_would_care_about_is_equivalent():
+    rule = part(0.0, None, right=Measure("other", "val/map"), margin=0.05)
+    other = runs_of(0.3, 0.3, 0.3)
+
+    def verdict(*finals: float) -> str:
+        return judge_part(rule, {"arm": runs_of(*finals), "other": other}, NAMES).verdict
+
+    assert verdict(0.30, 0.31, 0.29) == "equivalent"
+    assert verdict(0.32, 0.33, 0.34) == "reproduced"  # small, but beyond doubt
+    assert verdict(0.27, 0.26, 0.28) == "not reproduced"
+    assert verdict(0.30, 0.40, 0.20) == "undecided"
+    assert "(equivalent within 0.05)" in rule_text(rule)
+
+
+@pytest.mark.parametrize("keys", [{"margin": 0.0}, {"high": 1.0}, {"compare": "ratio"}])
+def test_a_margin_is_for_differences_with_one_edge(keys):
+    wanted = {"low": 0.0, "high": None, "right": Measure("other", "val/map"), "margin": 0.1} | keys
+    with pytest.raises(ValueError, match="margin"):
+        part(**wanted)
+
+
+def test_an_undecided_rule_says_how_many_seeds_would_decide():
+    finals = (0.2, 0.3, 0.4)  # 0.1 above the edge with a deviation of 0.1: an effect of 1
+    result = judge_part(part(0.2, None), {"arm": runs_of(*finals)}, NAMES)
+    assert (result.verdict, result.seeds_needed) == ("undecided", 10)
+    assert measured_text(result).endswith("3 seeds; about 10 would decide")
+    on_the_edge = judge_part(part(0.3, None), {"arm": runs_of(*finals)}, NAMES)
+    assert measured_text(on_the_edge).endswith(f"more than {MANY_SEEDS} would be needed")
+    decided = judge_part(part(0.0, None), {"arm": runs_of(0.2, 0.21)}, NAMES)
+    assert decided.seeds_needed is None
+
+
 def test_seeds_are_paired():
     """The spread over seeds, which both arms share, does not blur their difference."""
     right = Measure("other", "val/map")
@@ -156,7 +261,7 @@ def test_a_seed_that_one_side_lacks_is_left_out():
     ("above", "below", "verdict", "text"),
     [
         (0.0, 0.0, "undecided", "0 divided by 0"),
-        (0.2, 0.0, "not reproduced", "inf, 2 seeds"),
+        (0.2, 0.0, "not reproduced", "infinite in 2 of 2 seeds"),
         (0.0, 0.2, "reproduced", "0 [0, 0], 2 seeds"),
     ],
 )
