@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sbp.plots.bars_figure import Bar, bar_text, bars_figure
+from sbp.plots.budgets_figure import budgets_figure
 from sbp.plots.composition_figure import composition_figure, shares
 from sbp.plots.curve import Curve, band
 from sbp.plots.curves_figure import curves_figure
@@ -57,6 +58,27 @@ def test_curves_have_a_panel_per_metric_a_line_per_arm_and_a_band_for_seeds():
     assert {"baseline", "focus", "mAP of a", "mAP over compute"} <= set(texts)
     assert any("3 seeds" in text for text in texts)
     assert figure_to_array(figure).shape[1] == WIDTH
+
+
+def test_budgets_stand_side_by_side_with_a_row_per_metric():
+    short = [curve(label, seed) for label in ("baseline", "focus") for seed in (0, 1)]
+    long = [curve("baseline", seed, epochs=20) for seed in (0, 1)]
+    figure = budgets_figure({"short": short, "long": long}, METRICS, "compute", title="Both budgets")
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles == [f"mAP of {defect}, {budget} budget" for defect in "ab" for budget in ("short", "long")]
+    first, second, third, _ = figure.axes
+    assert first.get_ylim() == second.get_ylim()
+    assert third.get_xlim()[1] == first.get_xlim()[1] < second.get_xlim()[1]
+    focus = {line.get_color() for line in first.lines} - {line.get_color() for line in second.lines}
+    assert len(focus) == 1  # the arm that the long budget lacks; the other has one colour at both
+    texts = texts_of(figure)
+    assert texts.count("baseline") == 1
+    assert any("2 seeds" in text for text in texts)
+
+
+def test_budgets_without_runs_are_refused():
+    with pytest.raises(ValueError, match="needs curves"):
+        budgets_figure({"short": [], "long": []}, METRICS, "compute", title="t")
 
 
 def test_one_seed_has_no_band_and_says_nothing_of_seeds():
