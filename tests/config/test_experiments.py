@@ -11,7 +11,7 @@ from sbp.run.fingerprint import fingerprint
 from tests.conftest import ROOT, make_config, plan_of
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml"))
-OTHERS = ("demo", "search", "leakage")
+OTHERS = ("demo", "search", "leakage", "tuning")
 """Experiments that are no section of the grid."""
 SECTIONS = [name for name in EXPERIMENTS if name not in OTHERS]
 KNOWN = chosen_sections()
@@ -36,8 +36,8 @@ def test_every_job_of_every_section_composes(section, scale):
     assert plan.sweep
     assert plan.complete
     assert all(job.config.section == section for job in plan.jobs)
-    labels = {(job.config.label, job.config.seed) for job in plan.jobs}
-    assert len(labels) == len(plan.jobs)  # names tell the arms apart
+    names = {(job.config.label, job.config.budget.compute, job.config.seed) for job in plan.jobs}
+    assert len(names) == len(plan.jobs)  # names tell the arms apart
     assert len({fingerprint(job.config) for job in plan.jobs}) == len(plan.jobs)
     threads = {job.config.trainer.threads for job in plan.jobs}
     assert threads == ({None} if section == "efficiency" else {1})
@@ -45,11 +45,11 @@ def test_every_job_of_every_section_composes(section, scale):
 
 @pytest.mark.slow
 def test_an_arm_is_the_same_run_in_every_section():
-    known: dict[tuple[str | None, int], str] = {}
+    known: dict[tuple[str | None, float | None, int], str] = {}
     for section in SECTIONS:
-        for job in section_plan(section).jobs:
-            found = fingerprint(job.config)
-            assert known.setdefault((job.config.label, job.config.seed), found) == found
+        for config in (job.config for job in section_plan(section).jobs):
+            name, found = (config.label, config.budget.compute, config.seed), fingerprint(config)
+            assert known.setdefault(name, found) == found
     assert len(known) >= 2 * 20
 
 
@@ -64,7 +64,8 @@ def test_every_comparison_holds_the_controls():
         jobs = section_plan(section).jobs
         names = {job.config.selection.name for job in jobs}
         assert {"none", "random", "balanced"} <= names, section
-        assert len({job.config.budget.compute for job in jobs}) == 1
+        budgets = {job.config.budget.compute for job in jobs}
+        assert len(budgets) == (2 if section == "convergence" else 1)
 
 
 def test_a_wrong_arm_is_one_line_before_anything_starts():
@@ -84,8 +85,14 @@ def test_every_experiment_sweeps_and_composes(name):
 @pytest.mark.parametrize("section", KNOWN, ids=lambda section: section.name)
 def test_a_section_has_the_arms_that_its_experiment_runs(section: Section):
     jobs = [job for job in section_plan(section.experiment).jobs if job.config.seed == 0]
-    arms = [choice.removeprefix("arm=") for job in jobs for choice in job.overrides if "arm=" in choice]
-    assert list(section.arms) == arms
+
+    def swept(group: str) -> list[str]:
+        chosen = [c.partition("=") for job in jobs for c in job.overrides]
+        return list(dict.fromkeys(option for key, _, option in chosen if key == group))
+
+    assert list(section.arms) == swept("arm")
+    assert list(section.budgets) == (swept("budget") or ["short"])
+    assert len(jobs) == len(section.arms) * len(section.budgets)
     assert {job.config.exclusive for job in jobs} == {section.exclusive}
     named = {measure.arm for claim in section.file.claims for measure in claim.measures()}
     named |= {arm for figure in section.file.figures for arm in figure.arms}

@@ -19,7 +19,8 @@ def test_every_file_is_a_sections_and_has_a_place_of_its_own():
     assert {section.folder / "claims.yaml" for section in SECTIONS} == set(FILES)
     orders = [section.file.order for section in SECTIONS]
     assert orders == sorted(set(orders))
-    assert SECTIONS[0].name == "preliminary_study"
+    assert SECTIONS[0].name == "convergence"
+    assert [section.name for section in SECTIONS if section.file.headline] == ["convergence"]
 
 
 def test_every_claim_of_the_sources_is_judged_once():
@@ -155,7 +156,7 @@ def test_a_section_of_ones_own_is_an_experiment_file_and_its_claims(own, key):
     claims[0]["parts"][0] |= {"right": {"arm": "random_b2"}, "region": [0, None]}  # an arm of another section
     own("experiments/mine/claims.yaml", {"title": "My own", "question": "Q?", "order": 2.5, "claims": claims})
     names = [s.name for s in chosen_sections()]
-    assert names[1:4] == ["first_experiment", "mine", "efficiency"]
+    assert names[2:5] == ["first_experiment", "mine", "efficiency"]
     (mine,) = chosen_sections(["mine"])
     assert (mine.title, mine.folder.name) == ("My own", "mine")
 
@@ -188,5 +189,5 @@ def test_a_section_without_order_comes_last(own):
 
 
 def test_a_section_that_there_is_not_is_refused_by_name():
-    with pytest.raises(UserError, match=r"section mine: must be one of preliminary_study, "):
+    with pytest.raises(UserError, match=r"section mine: must be one of convergence, preliminary_study, "):
         chosen_sections(["mine"])
