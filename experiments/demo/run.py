@@ -1,4 +1,8 @@
-"""`make demo`: train baseline and focus at equal compute, print the comparison, draw the picture."""
+"""`make demo`: train baseline and focus at equal compute, print the comparison, draw the picture.
+
+The picture shows mAP over compute and, on a few test images (see examples.py), what each model predicts and
+whether that is a hit, a miss, a false alarm or a missing annotation.
+"""
 
 import subprocess
 import sys
@@ -7,13 +11,16 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from experiments.demo.examples import chosen_images, example_of, rules
 from sbp.config.paths import output_root
-from sbp.plots.comparison import Example, comparison_figure, comparison_metrics
+from sbp.plots.comparison import comparison_figure, comparison_metrics
 from sbp.plots.style import save_png
-from sbp.predict import evaluate_split, predict_split
+from sbp.predict import config_of, evaluate_split, predict_split
 from sbp.report.results import kept_fraction, write_rows
 from sbp.report.run_curves import run_curve, run_label
+from sbp.run.checkpoint import load_checkpoint
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 from sbp.utils.pipes import outlive_closed_pipes
@@ -68,27 +75,17 @@ def result(run: RecordedRun, test: dict[str, float]) -> dict[str, str]:
     return row | {key: f"{value:.4f}" for key, value in test.items()}
 
 
-def comparison(runs: list[RecordedRun], examples_per_defect: int = 1):
-    """The figure: mAP over compute, and what each run's last model predicts on a few test images."""
-    predictions: dict[str, np.ndarray] = {}
-    split = None
+def comparison(runs: list[RecordedRun]) -> Figure:
+    """The figure: mAP over compute, and what each run's last model predicts on a few test images, judged."""
+    probabilities: dict[str, np.ndarray] = {}
     for run in runs:
-        split, probabilities = predict_split(run.folder / "last.pt", "test")
-        predictions[run_label(run)] = probabilities
-    assert split is not None
-    # the first images that hold each defect: chosen by number, not by how well they come out
-    chosen = np.concatenate([np.flatnonzero(column)[:examples_per_defect] for column in split.labels.T])
-    examples = [
-        Example(
-            image=np.array(split.images[i]),
-            annotation=np.array(split.masks[i]),
-            predictions={name: p[i].transpose(1, 2, 0) for name, p in predictions.items()},
-        )
-        for i in dict.fromkeys(chosen.tolist())
-    ]
-    title, defects = "Baseline and selective training at the same compute", runs[0].defects
+        split, probabilities[run_label(run)] = predict_split(run.folder / "last.pt", "test")
+    defects = runs[0].defects
+    evaluation = config_of(load_checkpoint(runs[0].folder / "last.pt")).evaluation
+    examples = [example_of(split, i, probabilities, defects, evaluation) for i in chosen_images(split)]
     curves = [run_curve(run, comparison_metrics(defects)) for run in runs]
-    return comparison_figure(curves, defects, examples, title=title)
+    title = "Baseline and selective training at the same compute"
+    return comparison_figure(curves, defects, examples, title=title, examples_notes=rules(split, evaluation))
 
 
 if __name__ == "__main__":

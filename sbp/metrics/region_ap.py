@@ -25,6 +25,45 @@ class RegionAP:
     num_predictions: np.ndarray
 
 
+@dataclass(frozen=True)
+class RegionOverlaps:
+    """The P predicted and the target regions of one image and defect, and which of them overlap.
+
+    pixels, region: (n,), the flat index of every pixel of a predicted region, and which region that is, 0 to
+    P - 1. area: (P,) pixels. num_targets: regions of the target. p, t, iou: one entry per overlapping pair,
+    the predicted region, the target region from 0 on, and their IoU in (0, 1].
+    """
+
+    pixels: np.ndarray
+    region: np.ndarray
+    area: np.ndarray
+    num_targets: int
+    p: np.ndarray
+    t: np.ndarray
+    iou: np.ndarray
+
+
+def region_overlaps(predicted: np.ndarray, target: np.ndarray, min_area: int = 1) -> RegionOverlaps:
+    """The regions, 8-connected zones, of two masks (H, W) uint8, 0 or 1, and their overlaps.
+
+    Predicted zones of fewer than `min_area` pixels are no regions; target regions count whatever their area.
+    """
+    num_targets, target_labels = cv2.connectedComponents(target, connectivity=8)
+    num_zones, zones = cv2.connectedComponents(predicted, connectivity=8)  # 0 is the background
+    pixels = np.flatnonzero(predicted)
+    zone = zones.ravel()[pixels]
+    area = np.bincount(zone, minlength=num_zones)
+    large = area >= min_area
+    kept = large[zone]
+    pixels, region, area = pixels[kept], (np.cumsum(large) - 1)[zone[kept]], area[large]
+    target_of = target_labels.ravel()[pixels]
+    both = target_of > 0
+    pairs, overlap = np.unique(region[both] * num_targets + target_of[both], return_counts=True)
+    p, t = np.divmod(pairs, num_targets)
+    iou = overlap / (area[p] + np.bincount(target_labels.ravel())[t] - overlap)
+    return RegionOverlaps(pixels, region, area, num_targets - 1, p, t - 1, iou)
+
+
 class RegionAveragePrecision:
     """Average precision over connected regions, in the manner of COCO (Lin et al., arXiv 1405.0312).
 
@@ -84,27 +123,12 @@ class RegionAveragePrecision:
                     self._add(d, probabilities[image, d], predicted[image, d], target[image, d])
 
     def _add(self, d: int, probability: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> None:
-        num_targets, target_labels = cv2.connectedComponents(target, connectivity=8)
-        num_regions, labels = cv2.connectedComponents(predicted, connectivity=8)
-        self.targets[d] += num_targets - 1
-        on = np.flatnonzero(predicted)
-        region, target_of = labels.ravel()[on], target_labels.ravel()[on]
-        area = np.bincount(region, minlength=num_regions)
-        kept = np.flatnonzero(area >= self.min_area)
-        kept = kept[kept > 0]
-        if not len(kept):
-            return
-        confidence = np.bincount(region, probability.ravel()[on], minlength=num_regions)[kept] / area[kept]
-        overlapping = target_of > 0
-        pairs, overlap = np.unique(
-            region[overlapping].astype(np.int64) * num_targets + target_of[overlapping], return_counts=True
-        )
-        p, t = np.divmod(pairs, num_targets)
-        iou = overlap / (area[p] + np.bincount(target_labels.ravel())[t] - overlap)
-        large = area[p] >= self.min_area
-        p = np.searchsorted(kept, p[large])
-        self.confidences[d].append(confidence)
-        self.matches[d].append(match(confidence, p, t[large], iou[large], self.iou_thresholds))
+        found = region_overlaps(predicted, target, self.min_area)
+        self.targets[d] += found.num_targets
+        if len(found.area):
+            confidence = np.bincount(found.region, probability.ravel()[found.pixels]) / found.area
+            self.confidences[d].append(confidence)
+            self.matches[d].append(match(confidence, found.p, found.t, found.iou, self.iou_thresholds))
 
     def compute(self) -> RegionAP:
         """Average precision over everything added so far; more can be added afterwards."""

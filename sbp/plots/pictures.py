@@ -24,8 +24,8 @@ VOID_COLOUR = "#808080"
 VOID = 255
 """In a mask: a pixel of which nobody says what it shows."""
 THRESHOLD = 0.5
-HEAD, ROW_TITLE, GAP = 36, 20, 8
-"""Pixels of the names of columns, of a row's title, and between pictures."""
+HEAD, ROW_TITLE, CAPTION, GAP = 36, 20, 34, 8
+"""Pixels of the names of columns, of a row's title, of two lines below a picture, and between pictures."""
 
 
 def overlay(image: np.ndarray, masks: np.ndarray, alpha: float = 0.4) -> np.ndarray:
@@ -142,16 +142,22 @@ def annotation_picture(
 
 
 def prediction_picture(
-    image: np.ndarray, prediction: np.ndarray, size: tuple[int, int], dense: int = 1
+    image: np.ndarray,
+    prediction: np.ndarray,
+    size: tuple[int, int],
+    dense: int = 1,
+    regions: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The image tinted by the probabilities (H, W, D), with an outline where they reach 0.5."""
+    """The image tinted by the probabilities (H, W, D), with an outline around the regions (H, W, D) bool, by
+    default where they reach 0.5."""
     picture = fit_image(image, size)
     maps = [fit_map(prediction[..., index], size) for index in range(prediction.shape[-1])]
+    regions = prediction >= THRESHOLD if regions is None else regions
     for index, probability in enumerate(maps):
         # what is next to certain that it is healthy stays as it is
         tint(picture, 0.5 * np.where(probability < 0.02, 0, np.clip(probability, 0, 1)), defect_colour(index))
-    for index, probability in enumerate(maps):
-        outline(picture, probability >= THRESHOLD, defect_colour(index), 2 * dense)
+    for index in range(regions.shape[-1]):
+        outline(picture, fit_map(regions[..., index], size) > 0, defect_colour(index), 2 * dense)
     return picture
 
 
@@ -183,12 +189,13 @@ def draw_rows(
     sizes: Sequence[tuple[int, int]],
     columns: Sequence[str],
     titles: Sequence[tuple[str, str]] = (),
+    captions: Sequence[Sequence[str]] = (),
 ) -> None:
     """Rows of pictures, pixel by pixel where they are as large as their cell.
 
     figure: `columns_width` wide at least and `rows_height` high; rows: pictures (h, w, 3) uint8; sizes:
     (width, height) of each row's cells in the figure's pixels; columns: names above them; titles: of the
-    rows, at their left and right ends, or none.
+    rows, at their left and right ends, or none; captions: for each row the texts below its pictures, or none.
     """
     total_width, total_height = figure.bbox.size
     cell, top = max(width for width, _ in sizes), float(HEAD)
@@ -206,7 +213,12 @@ def draw_rows(
         if titles:
             drawn[0].set_title(titles[r][0], loc="left", fontsize=9)
             drawn[-1].set_title(titles[r][1], loc="right", fontsize=9, fontweight="normal", color=FAINT_TEXT)
-        top += height + GAP
+        top += height
+        if captions:
+            for axes, caption in zip(drawn, captions[r], strict=True):
+                axes.set_xlabel(wrapped(caption, cell + GAP), labelpad=3, fontweight="bold")
+            top += CAPTION
+        top += GAP
     for c, name in enumerate(columns):
         x = (MARGIN + c * (cell + GAP) + cell / 2) / total_width
         figure.text(x, 1 - (HEAD - 5) / total_height, wrapped(name, cell + GAP), ha="center", va="bottom")
@@ -217,6 +229,8 @@ def columns_width(sizes: Sequence[tuple[int, int]], columns: int) -> int:
     return 2 * MARGIN + columns * (max(width for width, _ in sizes) + GAP) - GAP
 
 
-def rows_height(sizes: Sequence[tuple[int, int]], has_titles: bool = False) -> int:
+def rows_height(
+    sizes: Sequence[tuple[int, int]], has_titles: bool = False, has_captions: bool = False
+) -> int:
     """Pixels that `draw_rows` needs from top to bottom."""
-    return HEAD + sum(height + GAP + ROW_TITLE * has_titles for _, height in sizes)
+    return HEAD + sum(height + GAP + ROW_TITLE * has_titles + CAPTION * has_captions for _, height in sizes)

@@ -14,11 +14,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from sbp.plots.comparison import Example, comparison_figure, mean_epoch_s
+from sbp.plots.comparison import comparison_figure, mean_epoch_s
 from sbp.plots.curve import Curve, band
+from sbp.plots.examples import Example
 from sbp.plots.gallery import COLUMNS, GalleryEntry, gallery_figure
 from sbp.plots.histogram_figure import EpochHistogramPainter, ridge_figure
-from sbp.plots.pictures import fit_map, outline_width, overlay
+from sbp.plots.pictures import fit_map, outline_width, overlay, prediction_picture
 from sbp.plots.style import (
     defect_colour,
     figure_to_array,
@@ -462,11 +463,54 @@ class TestComparison:
         assert figure.get_size_inches()[1] > plain.get_size_inches()[1]
         figure_to_array(figure)
 
+    def test_examples_say_what_they_are_and_how_they_came_out(self):
+        runs = [fake_run(), fake_run("selective")]
+        figure = comparison_figure(runs, DEFECTS[:2], judged_examples(runs), examples_notes=["one", "two"])
+        texts = texts_of(figure)
+        assert {"door scratch; hinge gap, not annotated", "test_07", "one", "two"} <= set(texts)
+        assert "true mask (dashed)" in texts
+        below = {axes.get_xlabel(): axes for axes in figure.axes if "false" in axes.get_xlabel()}
+        assert set(below) == {"2 misses + false alarm", "hit + 2 false alarms"}
+        baseline, selective = (below[text] for text in sorted(below))
+        assert baseline.get_position().x0 < selective.get_position().x0
+        assert overlaps(figure) == []
+
+    def test_only_the_judged_regions_of_an_example_are_outlined(self):
+        probabilities = np.full((20, 20, 1), 0.3)
+        regions = np.zeros((20, 20, 1), bool)
+        regions[5:9, 5:9] = True
+        image, orange = np.zeros((20, 20, 1), np.uint8), np.array(rgb_bytes(defect_colour(0)))
+        plain = prediction_picture(image, probabilities, (20, 20))
+        judged = prediction_picture(image, probabilities, (20, 20), regions=regions)
+        assert not (plain == orange).all(axis=2).any()
+        line = np.zeros((20, 20), bool)
+        line[3:11, 3:11] = True
+        assert np.array_equal((judged == orange).all(axis=2), line & ~regions[..., 0])
+
     def test_rejections(self):
         with pytest.raises(ValueError, match="needs curves"):
             comparison_figure([], DEFECTS[:1])
         with pytest.raises(ValueError, match=r"selective: seconds has shape \(3,\), epoch \(12,\)"):
             fake_run("selective", seconds=np.ones(3))
+
+
+def judged_examples(runs: list[Curve]) -> list[Example]:
+    """Two images with names and verdicts, the second without a word about what it is."""
+    entry = fake_entry()
+    predictions = {run.label: entry.prediction for run in runs}
+    regions = {label: prediction > 0.1 for label, prediction in predictions.items()}
+    words = ["2 misses + false alarm", "hit + 2 false alarms", "hit + miss + 3 missing annotations"]
+    first = Example(
+        entry.image,
+        entry.annotation,
+        predictions,
+        entry.clean,
+        "door scratch; hinge gap, not annotated",
+        "test_07",
+        regions,
+        dict(zip(predictions, words, strict=False)),
+    )
+    return [first, replace(first, about="", name="", verdicts=dict.fromkeys(predictions, words[2]))]
 
 
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
@@ -518,6 +562,12 @@ LONG = [
                     fake_entry().image, fake_entry().annotation, dict.fromkeys(LONG, fake_entry().prediction)
                 )
             ],
+        ),
+        lambda: comparison_figure(
+            runs := [fake_run(f"{name} {k}") for k in range(2) for name in LONG],
+            DEFECTS[:2],
+            judged_examples(runs),
+            examples_notes=["a Note that is WIDER than the figure " * 7] * 3,
         ),
         lambda: gallery_figure([fake_entry(), fake_entry(40, 200, name="folder/" * 30)], DEFECTS[:2]),
         lambda: gallery_figure([fake_entry(note="a long note " * 9)], DEFECTS[:2]),
