@@ -26,7 +26,8 @@ def write_files(root: Path, count: int) -> list[str]:
         for d, defect in enumerate(source.defects):
             cv2.imwrite(str(root / "masks" / defect / f"{index}.png"), sample.masks[:, :, d] * 255)
     defects = f"data.defects=[{','.join(source.defects)}]"
-    return ["data=masks", f"data.root={root}", defects, f"data.image_size={sample.image.shape[0]}"]
+    size = f"data.image_size={sample.image.shape[0]}"
+    return ["data=masks", "model=unet_small", f"data.root={root}", defects, size]
 
 
 def share_waited(files: int, epochs: int, *overrides: str) -> float:
