@@ -11,6 +11,7 @@ SCALE ?= cpu
 SEEDS ?= 0
 BUDGETS ?=
 GIVEN_BUDGETS = $(if $(BUDGETS),--budgets $(BUDGETS))
+TAKEN := $(if $(filter-out 0,$(RECORDED)),--recorded)
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo reproduce report docs record train ui test test-slow test-faults check format golden bench \
@@ -33,19 +34,19 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## train the baseline and focus at equal compute, and compare them (under 5 minutes)
 	@$(BIN)/python -m experiments.demo.run
 
-reproduce: $(READY) ## the blog's grid and its report (SCALE=smoke|cpu|gpu SEEDS=0,1,2 BUDGETS=short,long); resumes
-	@$(BIN)/python -m experiments.reproduce --scale $(SCALE) --seeds $(SEEDS) $(GIVEN_BUDGETS) $(ARGS)
+reproduce: $(READY) ## the blog's grid and its report (SCALE=smoke|cpu|gpu SEEDS=0,1,2 BUDGETS=short,long RECORDED=1); resumes
+	@$(BIN)/python -m experiments.reproduce --scale $(SCALE) --seeds $(SEEDS) $(GIVEN_BUDGETS) $(TAKEN) $(ARGS)
 
 reproduce-%: $(READY) ## one section: reproduce-two_defects, reproduce-efficiency ... (experiments/)
-	@$(BIN)/python -m experiments.reproduce $* --scale $(SCALE) --seeds $(SEEDS) $(GIVEN_BUDGETS) $(ARGS)
+	@$(BIN)/python -m experiments.reproduce $* --scale $(SCALE) --seeds $(SEEDS) $(GIVEN_BUDGETS) $(TAKEN) $(ARGS)
 
-report: $(READY) ## the report on the runs recorded so far, without training (SCALE=cpu)
-	@$(BIN)/sbp report --scale $(SCALE) $(ARGS)
+report: $(READY) ## the report on the runs in MLflow, without training (SCALE=cpu; RECORDED=1: and on those recorded)
+	@$(BIN)/sbp report --scale $(SCALE) $(TAKEN) $(ARGS)
 
 docs: $(READY) ## the tables in docs/ and README from the code and the recorded results
 	@$(BIN)/python -m experiments.readme
 
-record: $(READY) ## write experiments/*/results.csv from the recorded runs, and the tables of docs/results.md from those
+record: $(READY) ## add the runs in MLflow to experiments/*/*.csv, and make the tables of docs/results.md from those
 	@$(BIN)/sbp report --scale $(SCALE) --record
 	@$(BIN)/python -m experiments.readme
 

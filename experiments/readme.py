@@ -8,9 +8,11 @@ from pathlib import Path
 from sbp.config.paths import experiments_dir, output_root
 from sbp.metrics.names import markdown_table
 from sbp.report.documents import claims_table, markdown_rows, replace_between
-from sbp.report.page import ClaimRow, Estimate, tally
+from sbp.report.measures import SHORT
+from sbp.report.page import ClaimRow, Estimate, seeds_text, tally
 from sbp.report.results import read_rows
 from sbp.report.sections import chosen_sections
+from sbp.run.results_version import RESULTS_VERSION
 
 PICTURES = ("two-defects-2-curves", "efficiency-1-bars")
 ROOT = Path(experiments_dir()).parent
@@ -62,8 +64,10 @@ def recorded_claims() -> list[ClaimRow]:
 
 
 def recorded_runs() -> list[dict[str, str]]:
-    """Every recorded run once, however many sections hold it."""
-    return list({row["run_id"]: row for row in _recorded("results.csv")}.values())
+    """Every recorded run once, however many sections hold it; those of the current results version, if any
+    section has been recorded at it."""
+    rows = list({row["run_id"]: row for row in _recorded("results.csv")}.values())
+    return [row for row in rows if row.get("results.version") == str(RESULTS_VERSION)] or rows
 
 
 def _recorded(name: str) -> list[dict[str, str]]:
@@ -72,16 +76,19 @@ def _recorded(name: str) -> list[dict[str, str]]:
 
 
 def results_table(rows: Iterable[dict[str, str]]) -> str:
-    """Markdown: one line per arm, mean and range over seeds, best test mAP first."""
+    """Markdown: one line per arm and budget, mean and range over seeds, best test mAP first."""
     arms: dict[str, list[dict[str, str]]] = {}
     for row in rows:
-        arms.setdefault(row["label"], []).append(row)
+        budget = row.get("budget") or SHORT
+        arms.setdefault(row["label"] + (f", {budget}" if budget != SHORT else ""), []).append(row)
+    seeds = {row["seed"] for members in arms.values() for row in members}
     ranked = sorted(arms.items(), key=lambda item: -_estimate(item[1], "test/map").mean)
     cells = []
     for label, members in ranked:
+        there = seeds_text(len({row["seed"] for row in members}), len(seeds))
         numbers = [str(_estimate(members, key)) for key in list(COLUMNS)[1:]]
-        cells.append([label, f"{_estimate(members, 'epochs').mean:.0f}", *numbers])
-    return markdown_rows(["run", *COLUMNS.values()], cells)
+        cells.append([label, there, f"{_estimate(members, 'epochs').mean:.0f}", *numbers])
+    return markdown_rows(["run", "seeds", *COLUMNS.values()], cells)
 
 
 def _estimate(rows: list[dict[str, str]], key: str) -> Estimate:

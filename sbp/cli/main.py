@@ -18,7 +18,7 @@ sbp options [GROUP]                         every group and its options, or thos
 sbp data check FOLDER [key=value]           read a data set once: counts, duplicates, leaks, a verdict
 sbp data show FOLDER [key=value]            a sheet of its images with their annotations
 sbp data convert FOLDER --to coco           the same in another layout: masks, coco or labelme
-sbp report [--scale cpu] [--out DIR]        the claims beside what was measured, as a page
+sbp report [--scale cpu] [--recorded]       the claims beside what was measured, as a page
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
 sbp evaluate CHECKPOINT [--split test]      metrics of a split
 sbp sync [FOLDER]                           send to MLflow what runs could not send
@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "MLflow's name, as in tracking.experiment; default: sbp"
     report.add_argument("--experiment", default="sbp", help=about)
     report.add_argument("--record", action="store_true", help="also write experiments/*/results.csv")
+    about = "also on what is recorded in experiments/*/results.csv, trained here or not"
+    report.add_argument("--recorded", action="store_true", help=about)
     sync = command(_sync, "send to MLflow what runs could not send")
     sync.add_argument("folder", nargs="?", default=None, help="default: the output folder")
     sync.add_argument("--uri", default=uri, help="of the server, if any")
@@ -121,16 +123,25 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _report(arguments: argparse.Namespace) -> None:
     from sbp.config.paths import output_root
-    from sbp.report.study import write_report
+    from sbp.report.study import read_study, write_report
 
-    root = output_root()
-    sections = arguments.sections or None
+    root, sections, scale = output_root(), arguments.sections or None, arguments.scale
     where = {"uri": arguments.uri, "experiment": arguments.experiment}
-    print(f"report: {write_report(root, arguments.scale, sections, arguments.out, **where)}")
-    if arguments.record:
-        from sbp.report.record import write_record
+    if not (arguments.record or arguments.recorded):
+        print(f"report: {write_report(root, scale, sections, arguments.out, **where)}")
+        return
+    from sbp.report.record import write_record
+    from sbp.report.recorded import import_recorded
+    from sbp.run.results_version import RESULTS_VERSION
 
-        for path in write_record(root, arguments.scale, sections, **where):
+    version = str(RESULTS_VERSION)
+    if arguments.record and scale is None:
+        scale = read_study(root, None, sections, **where, version=version).scale
+    print(f"taken as done: {import_recorded(root, version, scale, sections, **where)}")
+    where["version"] = version
+    print(f"report: {write_report(root, scale, sections, arguments.out, **where)}")
+    if arguments.record:
+        for path in write_record(root, scale, sections, **where):
             print(f"recorded: {path}")
 
 

@@ -103,6 +103,11 @@ class ReportPage:
         return [claim for section in self.sections for claim in section.claims]
 
 
+def seeds_text(there: int, all_seeds: int) -> str:
+    """How many seeds an arm has: "3", or "2 of 3" where others have more."""
+    return str(there) if there == all_seeds else f"{there} of {all_seeds}"
+
+
 def tally(claims: Sequence[ClaimRow]) -> str:
     """How many claims have which verdict: "12 reproduced, 5 not reproduced, ..."."""
     counts = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS}

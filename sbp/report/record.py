@@ -1,12 +1,14 @@
 """Recorded results: files beside each section's claims that are kept with the code."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sbp.report.claims import ClaimResult, measured_text, rule_text
-from sbp.report.results import result_row, write_rows
-from sbp.report.sections import chosen_sections
-from sbp.report.study import judged, read_study
+from sbp.report.recorded import outdated_text, suffix_of
+from sbp.report.recorded_curves import curve_rows
+from sbp.report.results import read_rows, result_row, write_rows
+from sbp.report.sections import Section, chosen_sections
+from sbp.report.study import Study, defect_roles, judged, read_study
 
 VERDICTS = ("id", "source", "claim", "verdict", "rule", "measured", "part_verdict", "values")
 
@@ -17,26 +19,46 @@ def write_record(
     sections: Sequence[str] | None = None,
     uri: str | None = None,
     experiment: str = "sbp",
+    version: str | None = None,
+    say: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Write results.csv, a row per run, and verdicts.csv, a row per rule, beside each section's claims.
+    """Write results.csv, a row per run, curves.csv, a row per run and epoch, and verdicts.csv, a row per
+    rule, beside each section's claims; sections without runs are left as they are.
 
-    At a scale other than cpu the files are named results_<scale>.csv and verdicts_<scale>.csv. Returns what
-    was written.
+    What the files hold is what the store holds: `import_recorded` first keeps what others recorded. At a
+    scale other than cpu the files are named results_<scale>.csv and so on. version: see `read_study`. say:
+    told how many rows of other results versions went. Returns what was written.
     """
-    study, written = read_study(output_root, scale, sections, uri, experiment), []
-    suffix = "" if study.scale == "cpu" else f"_{study.scale}"
+    study, written, outdated = read_study(output_root, scale, sections, uri, experiment, version), [], 0
     for section in chosen_sections(sections):
-        arms = study.arms_of(section)
-        rows = [
-            result_row(run) | {"arm": arm} for arm, runs in arms.items() for _, run in sorted(runs.items())
-        ]
-        verdicts = [row for result in judged(section, study) for row in verdict_rows(result)]
-        for name, content in (("results", rows), ("verdicts", verdicts)):
-            if content:
-                path = section.folder / f"{name}{suffix}.csv"
-                write_rows(content, path)
+        files = section_files(section, study)
+        if not files["results"]:
+            continue
+        for name, rows in files.items():
+            path = section.folder / f"{name}{suffix_of(study.scale)}.csv"
+            if name == "results":
+                outdated += sum(r.get("results.version", "") != study.version for r in read_rows(path))
+            if rows:
+                write_rows(rows, path)
                 written.append(path)
+    if outdated:
+        say(f"{outdated_text(outdated)} replaced")
     return written
+
+
+def section_files(section: Section, study: Study) -> dict[str, list[dict[str, str]]]:
+    """The rows of each recorded file of a section, by the file's name."""
+    arms = study.arms_of(section)
+    runs = [(arm, run) for arm, members in arms.items() for _, run in sorted(members.items())]
+    rows = [result_row(run) for _, run in runs]
+    for (arm, _), row in zip(runs, rows, strict=True):
+        row["arm"] = arm.removesuffix(f"@{row['budget']}")
+    named = [(row["run_id"], run) for row, (_, run) in zip(rows, runs, strict=True)]
+    return {
+        "results": rows,
+        "curves": curve_rows(section, named, defect_roles(study)) if runs else [],
+        "verdicts": [row for result in judged(section, study) for row in verdict_rows(result)],
+    }
 
 
 def verdict_rows(result: ClaimResult) -> list[dict[str, str]]:

@@ -66,15 +66,31 @@ def render(made: MakeFigure | Path) -> tuple[bytes, bytes | None]:
     return png.getvalue(), svg.getvalue()
 
 
+def figure_metrics(spec: FigureSpec, run: RecordedRun, roles: Mapping[str, str]) -> list[str]:
+    """The metrics of a run that a figure shows, beside its axis; roles: as of `section_pictures`."""
+    if spec.kind == "bars":
+        return [f"time/{part}_s" for part in WORK.values()]
+    if spec.kind == "composition":
+        shares = ["healthy", "several", *run.defects]
+        return ["train/kept_fraction", *(f"train/share/{name}" for name in shares)]
+    if spec.kind == "similarity":
+        return [key for key in run.metrics if key.startswith(("gradients/cosine/", "gradients/sign/"))]
+    return list(_titles(spec, roles))
+
+
+def _titles(spec: FigureSpec, roles: Mapping[str, str]) -> dict[str, str]:
+    return {key.format(**roles): title.format(**roles) for key, title in spec.metrics.items()}
+
+
 def _curves(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
-    metrics = {key.format(**roles): title.format(**roles) for key, title in spec.metrics.items()}
+    metrics = _titles(spec, roles)
     curves = _curves_of(arms, labels, metrics)
     figure = partial(curves_figure, curves, metrics, cast(Axis, spec.x), title=spec.title, log_y=spec.log)
     return [(figure, "", f"{', '.join(metrics.values())} over {spec.x}")]
 
 
 def _budgets(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
-    metrics = {key.format(**roles): title.format(**roles) for key, title in spec.metrics.items()}
+    metrics = _titles(spec, roles)
     curves = {
         budget: _curves_of(
             {key: runs for key, runs in arms.items() if budget_of(key) == budget}, labels, metrics
@@ -106,21 +122,20 @@ def _bars(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
 
 def _epoch_cost(runs: Mapping[int, RecordedRun]) -> float:
     """Mean baseline epochs per epoch, the first epoch left out, which trains on everything."""
-    costs = [run.values("cost/baseline_epochs") for run in runs.values()]
-    known = [(cost[-1] - cost[0]) / (len(cost) - 1) for cost in costs if len(cost) > 1]
+    costs = [run.series("cost/baseline_epochs") for run in runs.values()]
+    known = [(y[-1] - y[0]) / (steps[-1] - steps[0]) for steps, y in costs if len(y) > 1]
     return float(np.mean(known)) if known else float("nan")
 
 
 def _composition(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
-    defects = _some_run(arms).defects
-    keys = ["train/kept_fraction", "train/share/healthy", "train/share/several"]
-    keys += [f"train/share/{defect}" for defect in defects]
-    figure = partial(composition_figure, _curves_of(arms, labels, keys), defects, title=spec.title)
+    run = _some_run(arms)
+    curves = _curves_of(arms, labels, figure_metrics(spec, run, roles))
+    figure = partial(composition_figure, curves, run.defects, title=spec.title)
     return [(figure, "", "what each run trained on, epoch by epoch")]
 
 
 def _similarity(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
-    keys = [k for k in _some_run(arms).metrics if k.startswith(("gradients/cosine/", "gradients/sign/"))]
+    keys = figure_metrics(spec, _some_run(arms), roles)
     if not keys:
         return []
     figure = partial(similarity_figure, _curves_of(arms, labels, keys), title=spec.title)
@@ -145,8 +160,9 @@ def _gallery(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
 
 
 def _artifacts(arms: Arms, name: str) -> list[tuple[str, Path]]:
-    """An artifact of the first seed of each arm that has it."""
-    found = [(arm, runs[min(runs)].artifact(name)) for arm, runs in arms.items()]
+    """An artifact of the first seed of each arm that has it: a run that was trained elsewhere has none."""
+    paths = {arm: (runs[seed].artifact(name) for seed in sorted(runs)) for arm, runs in arms.items()}
+    found = [(arm, next((path for path in of_arm if path), None)) for arm, of_arm in paths.items()]
     return [(arm, path) for arm, path in found if path is not None]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from sbp.errors import UserError
 from sbp.plots.comparison import comparison_metrics
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
 from sbp.report.documents import write_html, write_markdown, write_pictures
-from sbp.report.measures import SHORT, arm_key, budget_of
-from sbp.report.page import Cell, ClaimRow, Estimate, Picture, ReportPage, SectionPage, Table
-from sbp.report.results import epoch_s, kept_fraction
+from sbp.report.measures import SHORT, arm_key, budget_of, ran_exclusively
+from sbp.report.page import Cell, ClaimRow, Estimate, Picture, ReportPage, SectionPage, Table, seeds_text
+from sbp.report.recorded_curves import as_recorded
+from sbp.report.results import epoch_s, epochs, kept_fraction
 from sbp.report.run_curves import run_label
 from sbp.report.section_figures import render, section_pictures
 from sbp.report.section_file import default_figures
 from sbp.report.sections import Section, arm_label, chosen_sections
 from sbp.report.speed import speed_tables
+from sbp.tracking.imported import is_imported
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 
@@ -42,6 +45,19 @@ class Study:
     runs: Sequence[RecordedRun]
     outdated: int = 0
 
+    @property
+    def version(self) -> str:
+        """The results version of its runs."""
+        return self.runs[-1].results_version
+
+    @cached_property
+    def recorded(self) -> Arms:
+        """The same runs with the curves that are recorded of them, which figures show and claims judge."""
+        return {
+            arm: {seed: as_recorded(run) for seed, run in members.items()}
+            for arm, members in self.runs_by_arm.items()
+        }
+
     def arms_of(self, section: Section) -> Arms:
         """The section's arms, at each of its budgets, with their runs, if there are any."""
         keys = [arm_key(arm, budget) for budget in section.budgets for arm in section.arms]
@@ -55,33 +71,48 @@ def read_study(
     sections: Sequence[str] | None = None,
     uri: str | None = None,
     experiment: str = "sbp",
+    version: str | None = None,
 ) -> Study:
     """Read finished runs from MLflow: those of the sections asked for, and of all that have claims, as claims
     compare runs of several sections.
 
     scale: None takes that of the newest run asked for. Runs on other data than the newest one's are left
     out: their defects have other names; so are runs of another results version, which are not comparable.
-    experiment: MLflow's name of it. Raises UserError if there are none.
+    experiment: MLflow's name of it. version: the results version, None for that of the newest run. Raises
+    UserError if there are none.
     """
     client = open_store(uri, output_root)
     wanted = {s.name for s in chosen_sections(sections)}
     names = wanted | {s.name for s in chosen_sections()}
     runs = [run for run in read_runs(client, experiment, FINISHED) if _sections_of(run) & names]
-    asked_for = [run for run in runs if _sections_of(run) & wanted and scale in (None, run.params["scale"])]
+    asked_for = [
+        run
+        for run in runs
+        if _sections_of(run) & wanted
+        and scale in (None, run.params["scale"])
+        and version in (None, run.results_version)
+    ]
     if not asked_for:
         scale_text = f" at scale={scale}" if scale else ""
         raise UserError(
             f"no finished runs of an experiment{scale_text} in {output_root}: make reproduce trains them"
             + _elsewhere(client, experiment)
         )
-    newest, version = asked_for[-1].params, asked_for[-1].results_version
+    newest, version = asked_for[-1].params, version or asked_for[-1].results_version
     alike = [r for r in runs if all(r.params[key] == newest[key] for key in ("scale", "data"))]
     current = [run for run in alike if run.results_version == version]
     by_arm: Arms = {}
     for run in current:  # oldest first, so that the newest stays
         for name in sorted(_sections_of(run) & names):
-            by_arm.setdefault(_key(run, name), {})[run.seed] = run
+            members = by_arm.setdefault(_key(run, name), {})
+            members[run.seed] = _better(members.get(run.seed), run)
     return Study(newest["scale"], by_arm, current, len(alike) - len(current))
+
+
+def _better(known: RecordedRun | None, newer: RecordedRun) -> RecordedRun:
+    """The newer one of two runs of an arm; of two that are the same, one that had the machine to itself."""
+    alike = known is not None and known.tags.get("fingerprint", "") == newer.tags.get("fingerprint")
+    return known if known and alike and ran_exclusively(known) and not ran_exclusively(newer) else newer
 
 
 def _sections_of(run: RecordedRun) -> set[str]:
@@ -107,7 +138,7 @@ def _elsewhere(client: Any, asked_for: str) -> str:
 def judged(section: Section, study: Study) -> list[ClaimResult]:
     """Every claim of a section beside what was measured."""
     claims = section.file.claims if section.file else []
-    return [judge(claim, study.runs_by_arm, defect_roles(study)) for claim in claims]
+    return [judge(claim, study.recorded, defect_roles(study)) for claim in claims]
 
 
 def defect_roles(study: Study) -> dict[str, str]:
@@ -135,7 +166,8 @@ def section_drawings(section: Section, study: Study, pool: Executor) -> list[tup
     metrics = comparison_metrics(study.runs[-1].defects)
     figures = section.file.figures if section.file else default_figures(metrics)
     arms = study.arms_of(section)
-    made = section_pictures(section.name, figures, arms, labels_of(arms), defect_roles(study))
+    recorded = {arm: study.recorded.get(arm, {}) for arm in arms}
+    made = section_pictures(section.name, figures, recorded, labels_of(arms), defect_roles(study))
     return [(picture, pool.submit(render, figure)) for figure, picture in made]
 
 
@@ -161,8 +193,8 @@ def section_page(section: Section, study: Study, drawings: Sequence[tuple[Pictur
         claims=[claim_row(result) for result in judged(section, study)],
         pictures=[replace(p, **dict(zip(("png", "svg"), f.result(), strict=True))) for p, f in drawings],
         tables=[
-            *speed_tables(section, study.runs_by_arm, labels, defect_roles(study)),
-            results_table(arms, full),
+            *speed_tables(section, study.recorded, labels, defect_roles(study)),
+            results_table(arms, full, len(seeds)),
         ],
         missing=missing_runs(arms, full, seeds),
         notes=section.file.notes if section.file else "",
@@ -185,21 +217,23 @@ def missing_runs(arms: Arms, labels: Mapping[str, str], seeds: Sequence[int]) ->
     return [*map(hint.format, empty), *single]
 
 
-def results_table(arms: Arms, labels: Mapping[str, str]) -> Table:
-    """One row per arm: what it cost and what it reached, mean and range over seeds."""
+def results_table(arms: Arms, labels: Mapping[str, str], seeds: int) -> Table:
+    """One row per arm: what it cost and what it reached, mean and range over seeds. seeds: how many there are
+    of any arm."""
     defects = next((run.defects for runs in arms.values() for run in runs.values()), [])
     columns = ["run", "seeds", "epochs", "compute", "seconds per epoch", "kept", "val mAP", "test mAP"]
     rows: list[Sequence[Cell]] = []
     for arm, members in arms.items():
-        runs = list(members.values())
+        whole = list(members.values())
+        runs = [as_recorded(run) for run in whole]
         rows.append(
             [
                 labels[arm],
-                str(len(runs)),
-                Estimate.of([len(run.values("train/loss")) for run in runs]),
+                seeds_text(len(runs), seeds),
+                Estimate.of(map(epochs, whole)),
                 Estimate.of([run.last("cost/baseline_epochs") for run in runs]),
-                Estimate.of(map(epoch_s, runs)),
-                Estimate.of(map(kept_fraction, runs)),
+                Estimate.of(map(epoch_s, whole)),
+                Estimate.of(map(kept_fraction, whole)),
                 Estimate.of([run.last("val/map") for run in runs]),
                 Estimate.of([run.last("test/map") for run in runs]),
                 *(Estimate.of([run.last(f"test/map/{d}") for run in runs]) for d in defects),
@@ -237,12 +271,17 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("Data", data),
         ("Defects", "A (common): {common}, B (rare): {rare}".format(**defect_roles(study))),
         ("Compute of each run", f"{distinct(_budgets(runs))} baseline epochs"),
-        ("Runs", f"{len(runs)}, seeds {distinct(sorted({run.seed for run in runs}))}"),
+        ("Runs", f"{len(runs)}, seeds {distinct(sorted({run.seed for run in runs}))}{_elsewhere_text(runs)}"),
         ("Code", distinct(run.tags.get("git.commit", "unknown")[:10] for run in runs)),
         ("Hardware", distinct(_hardware(run) for run in runs)),
         ("torch", distinct(run.tags.get("version.torch", "unknown") for run in runs)),
         ("Date", distinct(dict.fromkeys([days[0], days[-1]]))),
     ]
+
+
+def _elsewhere_text(runs: Sequence[RecordedRun]) -> str:
+    count = sum(map(is_imported, runs))
+    return f"; {count} of them taken from recorded results" if count else ""
 
 
 def _budgets(runs: Sequence[RecordedRun]) -> list[str]:
@@ -281,16 +320,17 @@ def write_report(
     out: str | Path | None = None,
     uri: str | None = None,
     experiment: str = "sbp",
+    version: str | None = None,
 ) -> Path:
     """Write report.html, report.md and figures/ and return the path of the page.
 
     sections: None for all that have claims. out: folder, by default report/<scale> in the output folder. uri,
-    experiment: MLflow's store and the experiment's name in it. Raises UserError, see `read_study`.
+    experiment: MLflow's store and the experiment's name in it. version, UserError: see `read_study`.
     """
     chosen = chosen_sections(sections)
     # spawn, not fork: the tracking client has threads
     with ProcessPoolExecutor(min(4, os.cpu_count() or 1), get_context("spawn")) as pool:
-        study = read_study(output_root, scale, sections, uri, experiment)
+        study = read_study(output_root, scale, sections, uri, experiment, version)
         page = report_page(study, chosen, pool)
     folder = Path(out) if out else Path(output_root) / "report" / study.scale
     write_pictures(page, folder / "figures")

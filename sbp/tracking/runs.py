@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sbp.errors import UserError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -59,7 +61,10 @@ class RecordedRun:
 
     @property
     def folder(self) -> Path:
-        """The run's own folder, with its checkpoints."""
+        """The run's own folder, with its checkpoints. Raises UserError for a run that was trained
+        elsewhere."""
+        if "run_dir" not in self.tags:
+            raise UserError(f"{self.name}: was trained elsewhere, only its results are here")
         return Path(self.tags["run_dir"])
 
     @property

@@ -230,7 +230,7 @@ def copies(tmp_path, monkeypatch):
 
 def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, copies):
     written = write_record(str(grid[0]), "smoke")
-    assert len(written) == 2 * len(chosen_sections())
+    assert len(written) == 3 * len(chosen_sections())
     rows = read_rows(copies / "two_defects/results_smoke.csv")
     assert len(rows) == 6
     for row in rows:
