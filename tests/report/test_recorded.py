@@ -16,12 +16,13 @@ from sbp.report.results import read_rows, write_rows
 from sbp.report.section_figures import section_pictures
 from sbp.report.sections import chosen_sections, known_sections
 from sbp.report.study import defect_roles, labels_of, read_study, section_page
+from sbp.run.results_version import RESULTS_VERSION
 from sbp.tracking.imported import IMPORTED, is_imported
 from sbp.tracking.runs import RecordedRun, find_finished, join_sweep, read_runs
 from sbp.tracking.store import open_store
 from tests.conftest import ROOT
 
-VERSION = "1"
+VERSION = str(RESULTS_VERSION)
 ARMS = {"2": "focus_all_b2", "8": "focus_all"}
 FILES = ("results_smoke.csv", "curves_smoke.csv", "verdicts_smoke.csv")
 
