@@ -2,8 +2,9 @@
 
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from sbp.config.paths import experiments_dir, output_root
 from sbp.metrics.names import markdown_table
@@ -14,8 +15,11 @@ from sbp.report.results import read_rows
 from sbp.report.sections import chosen_sections
 from sbp.run.results_version import RESULTS_VERSION
 
-PICTURES = ("two-defects-2-curves", "efficiency-1-bars")
+PICTURES = ("convergence-1-budgets", "two-defects-2-curves", "efficiency-1-bars")
 ROOT = Path(experiments_dir()).parent
+T = TypeVar("T")
+FIRST = "1"
+"""The results version of rows from before there was one."""
 COLUMNS = {
     "epochs": "epochs",
     "val/map": "val mAP",
@@ -27,11 +31,15 @@ COLUMNS = {
 
 def main(root: Path = ROOT) -> None:
     """Rewrite what stands between the markers of each document."""
-    claims, runs = recorded_claims(), recorded_runs()
+    claims, runs, speed = recorded_claims(), recorded_runs(), recorded_speed()
     blocks = {
-        "docs/results.md": {"claims": claims_table(claims), "results": results_table(runs)},
+        "docs/results.md": {
+            "speed": speed,
+            "claims": by_version(claims, claims_table),
+            "results": by_version(runs, results_table),
+        },
         "docs/metrics.md": {"metrics": markdown_table()},
-        "README.md": {"tally": f"**{tally(claims)}.**"},
+        "README.md": {"speed": speed, "tally": by_version(claims, lambda rows: f"**{tally(rows)}.**")},
     }
     for name, markers in blocks.items():
         text = (root / name).read_text(encoding="utf-8")
@@ -39,7 +47,20 @@ def main(root: Path = ROOT) -> None:
             text = replace_between(text, marker, block)
         (root / name).write_text(text, encoding="utf-8")
     copy_pictures(Path(output_root()) / "report" / "cpu" / "figures", root / "docs" / "images")
-    print(f"{', '.join(blocks)}: {len(claims)} claims, {len(runs)} runs")
+    print(
+        f"{', '.join(blocks)}: {sum(map(len, claims.values()))} claims, {sum(map(len, runs.values()))} runs"
+    )
+
+
+def by_version(rows: Mapping[str, list[T]], table: Callable[[list[T]], str]) -> str:
+    """A table for each results version, the newest first; named where there are several."""
+    texts = []
+    for version in sorted(rows, key=float, reverse=True):
+        name = f"Results version {version}" + (
+            "" if version == str(RESULTS_VERSION) else ", not recorded anew yet"
+        )
+        texts += [f"{name}:", table(rows[version])] if len(rows) > 1 else [table(rows[version])]
+    return "\n\n".join(texts)
 
 
 def copy_pictures(figures: Path, images: Path) -> None:
@@ -50,29 +71,46 @@ def copy_pictures(figures: Path, images: Path) -> None:
             shutil.copyfile(figures / f"{name}.png", images / f"{name}.png")
 
 
-def recorded_claims() -> list[ClaimRow]:
-    """Every claim with a recorded verdict, in the order of the sections."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for row in _recorded("verdicts.csv"):
-        found.setdefault(row["id"], []).append(row)
-    claims = []
-    for name, rows in found.items():
-        rules, measured = ([row[key] for row in rows if row["rule"]] for key in ("rule", "measured"))
-        last = rows[-1]
-        claims.append(ClaimRow(name, last["source"], last["claim"], rules, measured, last["verdict"]))
-    return claims
+def recorded_claims() -> dict[str, list[ClaimRow]]:
+    """By results version: every claim with a recorded verdict, in the order of the sections."""
+    claims: dict[str, list[ClaimRow]] = {}
+    for section in chosen_sections():
+        versions = [_version(row) for row in read_rows(section.folder / "results.csv")]
+        found: dict[str, list[dict[str, str]]] = {}
+        for row in read_rows(section.folder / "verdicts.csv"):
+            found.setdefault(row["id"], []).append(row)
+        claims.setdefault(max(versions, default=FIRST, key=float), []).extend(map(_claim, found.values()))
+    return {version: rows for version, rows in claims.items() if rows}
 
 
-def recorded_runs() -> list[dict[str, str]]:
-    """Every recorded run once, however many sections hold it; those of the current results version, if any
-    section has been recorded at it."""
-    rows = list({row["run_id"]: row for row in _recorded("results.csv")}.values())
-    return [row for row in rows if row.get("results.version") == str(RESULTS_VERSION)] or rows
+def _claim(rows: list[dict[str, str]]) -> ClaimRow:
+    """The rows of a claim, one per rule, as it is shown."""
+    rules, measured = ([row[key] for row in rows if row["rule"]] for key in ("rule", "measured"))
+    last = rows[-1]
+    return ClaimRow(last["id"], last["source"], last["claim"], rules, measured, last["verdict"])
 
 
-def _recorded(name: str) -> list[dict[str, str]]:
-    """The rows of a file of every section that has claims."""
-    return [row for section in chosen_sections() for row in read_rows(section.folder / name)]
+def recorded_runs() -> dict[str, list[dict[str, str]]]:
+    """By results version: every recorded run once, however many sections hold it."""
+    rows = {
+        row["run_id"]: row
+        for section in chosen_sections()
+        for row in read_rows(section.folder / "results.csv")
+    }
+    runs: dict[str, list[dict[str, str]]] = {}
+    for row in rows.values():
+        runs.setdefault(_version(row), []).append(row)
+    return runs
+
+
+def recorded_speed() -> str:
+    """The tables of speed of the sections that have some."""
+    files = [section.folder / "speed.md" for section in chosen_sections()]
+    return "\n\n".join(file.read_text(encoding="utf-8").strip() for file in files if file.is_file())
+
+
+def _version(row: dict[str, str]) -> str:
+    return row.get("results.version") or FIRST
 
 
 def results_table(rows: Iterable[dict[str, str]]) -> str:

@@ -1,14 +1,18 @@
 """Recorded results: files beside each section's claims that are kept with the code."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sbp.report.claims import ClaimResult, measured_text, rule_text
+from sbp.report.documents import markdown_table, plain
 from sbp.report.recorded import outdated_text, suffix_of
 from sbp.report.recorded_curves import curve_rows
 from sbp.report.results import read_rows, result_row, write_rows
 from sbp.report.sections import Section, chosen_sections
-from sbp.report.study import Study, defect_roles, judged, read_study
+from sbp.report.speed import speed_tables
+from sbp.report.study import Study, defect_roles, judged, labels_of, read_study
+from sbp.utils.files import write_atomically
 
 VERDICTS = ("id", "source", "claim", "verdict", "rule", "measured", "part_verdict", "values")
 
@@ -22,8 +26,9 @@ def write_record(
     version: str | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Write results.csv, a row per run, curves.csv, a row per run and epoch, and verdicts.csv, a row per
-    rule, beside each section's claims; sections without runs are left as they are.
+    """Write results.csv, a row per run, curves.csv, a row per run and epoch, verdicts.csv, a row per rule,
+    and speed.md where there are targets, beside each section's claims; sections without runs are left as they
+    are.
 
     What the files hold is what the store holds: `import_recorded` first keeps what others recorded. At a
     scale other than cpu the files are named results_<scale>.csv and so on. version: see `read_study`. say:
@@ -41,9 +46,22 @@ def write_record(
             if rows:
                 write_rows(rows, path)
                 written.append(path)
+        written += write_speed(section, study)
     if outdated:
         say(f"{outdated_text(outdated)} replaced")
     return written
+
+
+def write_speed(section: Section, study: Study) -> list[Path]:
+    """Write speed.md, the tables of who gets where and how much sooner, if the section has any."""
+    labels = labels_of(study.arms_of(section))
+    tables = speed_tables(section, study.recorded, labels, defect_roles(study))
+    if not tables:
+        return []
+    path = section.folder / f"speed{suffix_of(study.scale)}.md"
+    texts = [markdown_table(replace(table, caption="")) for table in tables]
+    write_atomically(path, "\n\n".join([*texts, f"*{plain(tables[0].caption)}*"]) + "\n")
+    return [path]
 
 
 def section_files(section: Section, study: Study) -> dict[str, list[dict[str, str]]]:

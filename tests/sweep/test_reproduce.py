@@ -230,7 +230,8 @@ def copies(tmp_path, monkeypatch):
 
 def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, copies):
     written = write_record(str(grid[0]), "smoke")
-    assert len(written) == 3 * len(chosen_sections())
+    assert len(written) == 3 * len(chosen_sections()) + 1
+    assert "until the upsampled baseline's broken" in (copies / "convergence/speed_smoke.md").read_text()
     rows = read_rows(copies / "two_defects/results_smoke.csv")
     assert len(rows) == 6
     for row in rows:
@@ -245,8 +246,8 @@ def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, copies)
 
 
 DOCUMENTS = {
-    "README.md": ["tally"],
-    "docs/results.md": ["claims", "results"],
+    "README.md": ["speed", "tally"],
+    "docs/results.md": ["speed", "claims", "results"],
     "docs/metrics.md": ["metrics"],
 }
 
@@ -268,7 +269,7 @@ def test_the_documents_tables_come_from_the_recorded_files(grid, copies):
     assert text.endswith("after\n")
     assert all(f"| C{n} |" in text for n in range(1, 25))
     assert text.count("focus A, beta 8, stale_smart") == 1  # shared by sections, listed once
-    assert "33 undecided, 1 missing" in (copies / "README.md").read_text()
+    assert "40 undecided, 1 missing" in (copies / "README.md").read_text()
 
 
 def test_the_documents_say_what_the_committed_results_say(tmp_path):
