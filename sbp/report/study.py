@@ -183,6 +183,8 @@ def section_page(section: Section, study: Study, drawings: Sequence[tuple[Pictur
     """One section of the report; waits for its figures."""
     arms = study.arms_of(section)
     labels = labels_of(arms)
+    trained = {budget_of(key) for key, runs in arms.items() if runs}
+    shown = {key: runs for key, runs in arms.items() if budget_of(key) in trained or not trained}
     several = len(section.budgets) > 1
     full = {key: f"{label}, {budget_of(key)}" if several else label for key, label in labels.items()}
     seeds = sorted({run.seed for run in study.runs})
@@ -194,7 +196,7 @@ def section_page(section: Section, study: Study, drawings: Sequence[tuple[Pictur
         pictures=[replace(p, **dict(zip(("png", "svg"), f.result(), strict=True))) for p, f in drawings],
         tables=[
             *speed_tables(section, study.recorded, labels, defect_roles(study)),
-            results_table(arms, full, len(seeds)),
+            results_table(shown, full, len(seeds)),
         ],
         missing=missing_runs(arms, full, seeds),
         notes=section.file.notes if section.file else "",

@@ -105,6 +105,7 @@ def overrides(root, *more):
         "data=masks",
         f"data.root={root}",
         "data.defects=[scratch,dent]",
+        "model=unet_small",
         "data.fit=tile",
         "data.image_size=64",
         "scale=smoke",

@@ -282,7 +282,7 @@ def test_the_documents_say_what_the_committed_results_say(tmp_path):
 
 def test_sections_whose_runs_have_the_machine_to_themselves_run_first():
     order = [section.name for section in running_order()]
-    assert order[:2] == ["efficiency", "preliminary_study"]
+    assert order[:2] == ["efficiency", "convergence"]
     assert sorted(order) == sorted(section.name for section in chosen_sections())
     assert [s.name for s in running_order(["two_defects", "efficiency"])] == ["efficiency", "two_defects"]
 
@@ -290,7 +290,10 @@ def test_sections_whose_runs_have_the_machine_to_themselves_run_first():
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((["two_defect"], "smoke", "0"), "section two_defect: must be one of preliminary_study, "),
+        (
+            (["two_defect"], "smoke", "0"),
+            "section two_defect: must be one of convergence, preliminary_study, ",
+        ),
         ((["two_defects"], "small", "0"), "SCALE=small: must be one of smoke, cpu, gpu"),
         ((["two_defects"], "smoke", "0;1"), "SEEDS=0;1: must be whole numbers with commas"),
         ((["two_defects"], "smoke", "0", ["bta=b2"]), "bta"),
@@ -303,7 +306,9 @@ def test_a_mistake_is_one_line_before_anything_runs(arguments, line):
 
 
 def test_a_report_of_a_section_that_there_is_not_is_refused(tmp_path):
-    with pytest.raises(UserError, match="section two_defect: must be one of preliminary_study, "):
+    with pytest.raises(
+        UserError, match="section two_defect: must be one of convergence, preliminary_study, "
+    ):
         write_report(str(tmp_path), "smoke", sections=["two_defect"])
 
 
