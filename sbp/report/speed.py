@@ -53,7 +53,8 @@ def _title(target: Target, budget: str, runs: Runs, labels, roles) -> str:
     heights = _values(Measure(target.until, metric, budget=budget), runs).values()
     defect = metric.rpartition("/")[2]
     label = labels.get(arm_key(target.until, budget), target.until)
-    return f"until the {label}'s {defect} ({Estimate.of(heights).mean:.2f})"
+    height = f" ({Estimate.of(heights).mean:.2f})" if heights else ""
+    return f"until the {label}'s {defect}{height}"
 
 
 def _time(arm: str, target: Target, budget: str, runs: Runs, roles) -> str:
