@@ -19,7 +19,7 @@ from sbp.plots.comparison import comparison_figure, comparison_metrics
 from sbp.plots.style import save_png
 from sbp.predict import config_of, evaluate_split, predict_split
 from sbp.report.results import kept_fraction, write_rows
-from sbp.report.run_curves import run_curve, run_label
+from sbp.report.run_curves import full_label, run_curve
 from sbp.run.checkpoint import load_checkpoint
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
@@ -51,7 +51,7 @@ def print_table(runs: list[RecordedRun], tests: dict[str, dict[str, float]]) -> 
 
     rows = [
         {
-            "run": run_label(run),
+            "run": full_label(run),
             "epochs": f"{len(run.values('train/loss'))}",
             "compute": f"{run.last('cost/baseline_epochs'):.2f} epochs",
             "training": clock(run.last("time/work_s")),
@@ -67,7 +67,7 @@ def print_table(runs: list[RecordedRun], tests: dict[str, dict[str, float]]) -> 
 
 def result(run: RecordedRun, test: dict[str, float]) -> dict[str, str]:
     """What the run was, where it ran, what came out."""
-    row = {"run": run_label(run)}
+    row = {"run": full_label(run)}
     row |= {key: run.params[key] for key in ("seed", "selection", "staleness", "beta", "scale")}
     row |= {key: run.tags[key] for key in ("git.commit", "git.dirty", "hardware.cpu", "version.torch")}
     for key in ("cost/baseline_epochs", "time/work_s", "val/map", "val/clean_map"):
@@ -79,7 +79,7 @@ def comparison(runs: list[RecordedRun]) -> Figure:
     """The figure: mAP over compute, and what each run's last model predicts on a few test images, judged."""
     probabilities: dict[str, np.ndarray] = {}
     for run in runs:
-        split, probabilities[run_label(run)] = predict_split(run.folder / "last.pt", "test")
+        split, probabilities[full_label(run)] = predict_split(run.folder / "last.pt", "test")
     defects = runs[0].defects
     evaluation = config_of(load_checkpoint(runs[0].folder / "last.pt")).evaluation
     examples = [example_of(split, i, probabilities, defects, evaluation) for i in chosen_images(split)]

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import II, MISSING
 
 from sbp.errors import UserError
 from sbp.plugins.checks import above, at_least, fraction, one_of, require
@@ -45,7 +45,7 @@ class DataConfig:
     name: str = MISSING
     image_size: int = MISSING
     compute: float = MISSING
-    long_compute: float = MISSING
+    long_compute: float = II("scale.long_compute")
     channels: int = 1
     seed: int = 0
     defects: list[str] = MISSING

@@ -156,7 +156,7 @@ STATISTICS: dict[str, Statistic] = {
     "mean": lambda x, y, m, end: y[1:].mean() if len(y) > 1 else NAN,
     "final_over_min": lambda x, y, m, end: y[-1] / y.min() if y.min() > 0 else NAN,
     "change_since": lambda x, y, m, end: y[-1] - _at(x, y, m.at),
-    "late_gain": lambda x, y, m, end: (y[-1] - _at(x, y, m.at)) / y[-1] if y[-1] > 0 else NAN,
+    "late_gain": lambda x, y, m, end: (y[-1] - _at(x, y, m.at)) / y[-1] if y[-1] > 0 else float("inf"),
     "log_change": lambda x, y, m, end: _log10(y[-1]) - _log10(y[0]),
     "log_final": lambda x, y, m, end: _log10(y[-1]),
 }

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from sbp.plots.curve import Curve
+from sbp.report.measures import SHORT
 from sbp.tracking.runs import RecordedRun
 
 EVERY_EPOCH = "train/loss"
@@ -15,13 +16,19 @@ def run_label(run: RecordedRun) -> str:
     return label if label != "None" else run.name.split(" / ")[0]
 
 
+def full_label(run: RecordedRun) -> str:
+    """The label, with the budget if it is not the short one: what tells the runs of a sweep apart."""
+    budget = run.params.get("budget", SHORT)
+    return run_label(run) + ("" if budget == SHORT else f", {budget}")
+
+
 def run_curve(run: RecordedRun, metrics: Iterable[str], label: str | None = None) -> Curve:
     """The named metrics of a run over epochs, compute and seconds; NaN where not measured.
 
-    label: None for `run_label`.
+    label: None for `full_label`.
     """
     return Curve(
-        label=run_label(run) if label is None else label,
+        label=full_label(run) if label is None else label,
         seed=run.seed,
         epoch=run.series(EVERY_EPOCH)[0].astype(int),
         cost=run.at_steps_of(EVERY_EPOCH, "cost/baseline_epochs"),

@@ -7,7 +7,7 @@ from sbp.plots.comparison import comparison_figure, comparison_metrics
 from sbp.plots.style import save_png
 from sbp.report.documents import markdown_rows
 from sbp.report.results import result_row, write_rows
-from sbp.report.run_curves import run_curve, run_label
+from sbp.report.run_curves import full_label, run_curve
 from sbp.tracking.runs import RecordedRun, runs_of_sweep
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def log_summary(client: "MlflowClient", experiment: str, parent: str, folder: Pa
 def description(runs: list[RecordedRun], parent: str) -> str:
     """A Markdown table of a sweep's runs, for the parent's description in the UI."""
     rows, taken = [], False
-    for run in sorted(runs, key=lambda r: (run_label(r), r.seed)):
+    for run in sorted(runs, key=lambda r: (full_label(r), r.seed)):
         elsewhere = run.tags.get("mlflow.parentRunId") != parent
         taken |= elsewhere
         values = [run.last(key) for key in METRICS]
-        name = run_label(run).replace("|", "\\|") + (" *" if elsewhere else "")
+        name = full_label(run).replace("|", "\\|") + (" *" if elsewhere else "")
         numbers = [f"{value:.3f}" if value == value else "–" for value in values]
         rows.append([name, str(run.seed), run.status, *numbers])
     table = markdown_rows(["run", "seed", "status", "compute", *METRICS[1:]], rows)

@@ -89,10 +89,10 @@ def test_a_grid_killed_half_way_trains_the_missing_runs_only(grid):
     runs = finished(output)
     assert 11 <= len(kept) < len(runs)
     assert kept <= {run.run_id for run in runs}
-    counts = Counter((run.params["arm"], run.seed) for run in runs)
+    counts = Counter((run.params["arm"], run.params["budget"], run.seed) for run in runs)
     assert set(counts.values()) == {1}
-    total, left = map(int, re.search(r"(\d+) jobs in 8 sections, (\d+) runs to train", said).groups())
-    assert (total, left) == (45, len(runs) - len(kept))
+    total, left = map(int, re.search(r"(\d+) jobs in 9 sections, (\d+) runs to train", said).groups())
+    assert (total, left) == (55, len(runs) - len(kept))
 
 
 def test_every_section_has_its_parent_with_all_of_its_runs(grid):
@@ -106,14 +106,16 @@ def test_every_section_has_its_parent_with_all_of_its_runs(grid):
     for name, parent in parents.items():
         assert parent.info.status == "FINISHED"
         (section,) = [s for s in chosen_sections() if name.startswith(s.name)]
-        assert parent.data.tags["mlflow.note.content"].count("| FINISHED |") == len(section.arms)
+        assert parent.data.tags["mlflow.note.content"].count("| FINISHED |") == len(section.arms) * len(
+            section.budgets
+        )
 
 
 def test_the_report_has_every_figure_and_no_run_is_missing(grid):
     output = grid[0]
     page = (output / "report/smoke/report.html").read_text()
     sections = chosen_sections()
-    assert len(sections) == 8
+    assert len(sections) == 9
     assert "Runs that are missing" not in page
     pictures = sorted((output / "report/smoke/figures").glob("*.png"))
     for section in sections:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sbp.report.results import read_rows, write_rows
+from sbp.run.results_version import RESULTS_VERSION
 from tests.conftest import ROOT
 
 FILES = ("results_smoke.csv", "curves_smoke.csv", "verdicts_smoke.csv")
@@ -79,7 +80,7 @@ def test_what_is_recorded_is_not_trained_again_and_what_is_missing_is(tmp_path):
     assert second.recorded() == files
 
     path = shown / "selectivity" / FILES[0]
-    version = {"0": "1", "1": "0"}  # of seeds
+    version = {"0": str(RESULTS_VERSION), "1": "0"}  # of seeds
     write_rows([row | {"results.version": version[row["seed"]]} for row in read_rows(path)], path)
     said = third.reproduce("0,1", "--recorded", "--no-report")
     assert "2 runs taken as done from the recorded rows; 2 rows of another results version left out" in said

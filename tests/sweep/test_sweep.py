@@ -378,10 +378,12 @@ train.sweep_progress = functools.partial(progress.sweep_progress, interval_s=0.0
 def test_the_bar_of_a_real_sweep_counts_a_failing_job_and_tells_jobs_apart(broken, tmp_path):
     hook = tmp_path / "hook.py"
     hook.write_text(
-        WATCHED + "import sbp.run.execute as execute\n"
+        WATCHED + "import time\n"
+        "import sbp.run.execute as execute\n"
         "real = execute.open_cached\n"
         "def torn(config):\n"
         "    if config.optimizer.lr == 0.5: raise OSError('the disk is gone')\n"
+        "    if config.optimizer.lr == 1e30: time.sleep(2)  # the bar looks twice a second\n"
         "    return real(config)\n"
         "execute.open_cached = torn\n"
     )
