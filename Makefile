@@ -14,8 +14,8 @@ GIVEN_BUDGETS = $(if $(BUDGETS),--budgets $(BUDGETS))
 TAKEN := $(if $(filter-out 0,$(RECORDED)),--recorded)
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo reproduce report docs record train ui test test-slow test-faults check format golden bench \
-	clean
+.PHONY: help setup demo reproduce report docs record train ui server test test-slow test-faults check format golden \
+	bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ train: $(READY) ## one run; overrides in ARGS, for example ARGS="beta=b2 seed=1"
 
 ui: $(READY) ## the MLflow UI on the recorded runs, on this machine only (PORT=5000)
 	@$(BIN)/sbp ui --port $(PORT)
+
+server: $(READY) ## MLflow on PostgreSQL for many jobs at once, on this machine only, until Ctrl-C (PORT=5000)
+	@$(BIN)/python -m experiments.server.run --port $(PORT) $(ARGS)
 
 test: $(READY) ## the tests, in two processes (4 minutes)
 	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)

@@ -129,6 +129,12 @@ def start(
     return Process(server().ask({"start": command}), log)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def surroundings(output: Path) -> dict[str, str]:
     """The environment of a process with its output folder at `output`."""
     return {**os.environ, "SBP_OUTPUT": str(output), "OMP_NUM_THREADS": "1"}

@@ -1,48 +1,20 @@
 """Recorded runs: read back for reports, found again instead of repeated, nested under their sweep."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sbp.errors import UserError
+from sbp.tracking.histories import Histories, History, HistoryReader
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PARENT = "mlflow.parentRunId"
-
-History = tuple[np.ndarray, np.ndarray]
-
-
-class Histories(Mapping[str, History]):
-    """A run's metrics by key, each read when it is first asked for: of hundreds, a report needs a dozen."""
-
-    def __init__(self, client: "MlflowClient", run_id: str, keys: list[str]):
-        self._keys = dict.fromkeys(keys)
-        self._read = cache(partial(_history, client, run_id))
-
-    def __getitem__(self, key: str) -> History:
-        if key not in self._keys:
-            raise KeyError(key)
-        return self._read(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._keys
-
-
-def _history(client: "MlflowClient", run_id: str, key: str) -> History:
-    points = sorted((m.step, m.timestamp, m.value) for m in client.get_metric_history(run_id, key))
-    return np.array([p[0] for p in points]), np.array([p[2] for p in points])
 
 
 @dataclass(frozen=True)
@@ -150,6 +122,7 @@ def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") 
     while page.token:
         page = search(page_token=page.token)
         runs += page
+    reader = HistoryReader(client, {run.info.run_id: list(run.data.metrics) for run in runs})
     return [
         RecordedRun(
             run.info.run_id,
@@ -157,7 +130,7 @@ def read_runs(client: "MlflowClient", experiment: str, filter_string: str = "") 
             run.info.status,
             dict(run.data.params),
             dict(run.data.tags),
-            Histories(client, run.info.run_id, list(run.data.metrics)),
+            Histories(reader, run.info.run_id),
             run.info.start_time,
             client,
         )

@@ -1,6 +1,8 @@
 """Real training processes to be hurt, and what must be true of them afterwards."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,7 @@ import torch
 
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
-from tests.processes import Process, start
+from tests.processes import Process, command, start
 
 SMALL = (
     "scale=smoke",
@@ -34,6 +36,16 @@ class Victim(Process):
         given = [*flags, *SMALL, *(a for a in arguments if a != "-m")]
         begun = start("sbp.train", *given, output=output, log=output / "log.txt", **environment)
         return cls(begun.pid, begun.log)
+
+
+def prepared(undisturbed: Path, output: Path) -> Path:
+    """An output folder that has the images of the undisturbed run."""
+    shutil.copytree(undisturbed / "cache", output / "cache")
+    return output
+
+
+def sync(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return command("sync", *arguments, output=output)
 
 
 def run_folders(output: Path) -> list[Path]:

@@ -3,19 +3,16 @@
 import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from experiments.server.mlflow_server import MlflowServer
 from sbp.tracking.runs import read_runs
 from sbp.tracking.store import open_store
 from tests.faults.harness import (
@@ -24,65 +21,19 @@ from tests.faults.harness import (
     assert_same_record,
     assert_same_weights,
     epochs,
+    prepared,
     recorded,
     run_folders,
+    sync,
 )
-from tests.processes import command
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def prepared(undisturbed: Path, output: Path) -> Path:
-    shutil.copytree(undisturbed / "cache", output / "cache")
-    return output
-
-
-def sync(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return command("sync", *arguments, output=output)
-
-
-class Server:
-    """An MLflow server that can be killed and started again."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.port = folder, free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        store = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
-        artifacts = ["--artifacts-destination", str(self.folder / "artifacts")]
-        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *store, *artifacts, *place],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                time.sleep(1)
-                return
-            time.sleep(0.3)
-        raise TimeoutError("the MLflow server does not start")
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+from tests.processes import free_port
 
 
 @pytest.fixture
-def mlflow_server(tmp_path) -> Iterator[Server]:
+def mlflow_server(tmp_path) -> Iterator[MlflowServer]:
     folder = tmp_path / "server"
     folder.mkdir()
-    server = Server(folder)
+    server = MlflowServer(folder, f"sqlite:///{folder}/server.db", free_port(), workers=1)
     yield server
     server.kill()
 
