@@ -150,13 +150,16 @@ def assert_arrived_once(run: RecordedRun) -> None:
             name = f"images/{content['key'].replace('/', '~')}+step+{content['step']}"
             artifacts |= {f"{name}.png", f"{name}.webp"}
         elif content["kind"] == "file":
-            artifacts.add(str(Path(content["folder"]) / Path(content["path"]).name))
+            path = Path(content["folder"]) / Path(content["path"]).name
+            artifacts.add(f"{path}{path.suffix}")  # as `files` has it
     assert set(run.metrics) == set(metrics)
     for key, values in metrics.items():
         steps, found = run.series(key)
         assert steps.tolist() == sorted(values), key
         assert found.tolist() == [values[step] for step in sorted(values)], key
     assert files(run) == sorted(artifacts)
+    assert run.client is not None
+    assert len(run.client.get_run(run.run_id).inputs.dataset_inputs) == 1
 
 
 class Script:
@@ -177,7 +180,8 @@ class Script:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        self.lines += iter(self.process.stdout.readline, "")
+        for line in self.process.stdout:
+            self.lines.append(line)
 
     def ready(self, timeout: float = 180) -> "Script":
         deadline = time.monotonic() + timeout

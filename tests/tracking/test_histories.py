@@ -25,7 +25,7 @@ def client(tmp_path) -> MlflowClient:
     client = open_store(None, tmp_path)
     experiment = client.create_experiment("sbp")
     for run in range(RUNS):
-        made = client.create_run(experiment, start_time=run, run_name=str(run)).info.run_id
+        made = client.create_run(experiment, start_time=run + 1, run_name=str(run)).info.run_id
         points = [Metric("loss", value(run, step), 9 - step, step) for step in reversed(range(STEPS))]
         client.log_batch(made, metrics=points + [Metric("map", 0.5, 0, 3)] * (run % 2 == 0))
         client.set_terminated(made)
