@@ -79,7 +79,7 @@ class MlflowServer:
                 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 number.seek(0)
-                os.killpg(int(number.read()), signal.SIGKILL)
+                self._kill_group(int(number.read()))
                 fcntl.flock(number, fcntl.LOCK_EX)
         check_port(self.port)
 
@@ -105,10 +105,19 @@ class MlflowServer:
         """End it and its workers at once, whatever they are doing."""
         if self.process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self._kill_group(self.process.pid)
         self.process.wait()
         self.process = None
+
+    def _kill_group(self, number: int, patience_s: float = 10) -> None:
+        """Kill a server with its workers, and wait until the last of them has let go of the port."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(number, signal.SIGKILL)
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(UserError):
+                return check_port(self.port)
+            time.sleep(0.05)
 
     def _environment(self) -> dict[str, str]:
         """The address of the database is for its eyes only: everybody can read a command line."""

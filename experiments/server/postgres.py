@@ -52,8 +52,8 @@ class Postgres:
 
     @property
     def uri(self) -> str:
-        """As SQLAlchemy wants it, whose default driver depends on its version. It holds no password: the system
-        says who opens the socket."""
+        """As SQLAlchemy wants it, whose default driver depends on its version. It holds no password: the
+        system says who opens the socket."""
         return f"postgresql+psycopg2://mlflow@/mlflow?host={quote(self._socket.name)}"
 
     def __enter__(self) -> "Postgres":

@@ -126,6 +126,8 @@ def test_eight_jobs_while_what_records_them_goes_down(undisturbed, parts, tmp_pa
         victims[0].wait_for(lambda count=count: begun(count) or all(v.poll() is not None for v in victims))
         FAULTS[name](database, server)
     assert [victim.wait(300) for victim in victims] == [0] * JOBS, victims[0].log.read_text()[-3000:]
+    felt = any("MLflow cannot be reached" in victim.log.read_text() for victim in victims)
+    assert felt == (FAULTS[name] is not nothing)
     left = sync(tmp_path)
     assert left.returncode == 0, left.stderr
     assert "everything is in MLflow" in sync(tmp_path).stdout
