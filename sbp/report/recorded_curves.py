@@ -36,8 +36,14 @@ class _AsRecorded(Mapping[str, History]):
     def __init__(self, run: RecordedRun):
         self._metrics = run.metrics
         self._whole = ran_exclusively(run)
+        self._known: dict[str, History] = {}
 
     def __getitem__(self, key: str) -> History:
+        if key not in self._known:
+            self._known[key] = self._thinned(key)
+        return self._known[key]
+
+    def _thinned(self, key: str) -> History:
         steps, values = self._metrics[key]
         last = np.append(steps[1:] != steps[:-1], True)[: len(steps)]  # one value an epoch
         steps, values = steps[last], values[last]
