@@ -1,13 +1,15 @@
 """The training loop: score, select, train, evaluate, until the budget is spent."""
 
+import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sbp.data.dataset import DataSet
 from sbp.data.loader import Batch, TrainLoader
@@ -17,6 +19,8 @@ from sbp.engine.device import Compute
 from sbp.engine.epoch import EpochInProgress, Stopwatch, composition
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.losses import SegmentationLoss
+from sbp.engine.parallel_scoring import ParallelScoring, Scores
+from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer, aggregate_all
 from sbp.errors import TrainingDiverged
 from sbp.metrics import names
@@ -35,6 +39,9 @@ class Trainer:
     The sampler says what to score and what to train on. Each part of an epoch is done once, also across a
     restart, and notes what it did in `current` while signals wait. Callbacks go along, in their order.
     whole: what applies `model` to whole images where it is trained on tiles (Tiled); scorer has the same.
+    parallel: scores beside training, for a later epoch's draw; None: right before the draw.
+    ranks: several processes train `model` together, each with such a trainer, in step; its BatchNorm and its
+    evaluator must know of them. The batch size is that of all of them.
     """
 
     model: nn.Module
@@ -55,8 +62,13 @@ class Trainer:
     callbacks: list[Callback] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     whole: nn.Module | None = None
+    parallel: ParallelScoring | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
+        self.training_model = self.model if self.ranks.count == 1 else over_ranks(self.model)
+        self.callbacks = [c for c in self.callbacks if self.ranks.leads or c.on_every_rank]
+        self.in_step = False  # true for ever if a step is broken off: weights may be half changed
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.work_s = 0.0  # scoring, training and waiting for data: what the time budget counts
         self.epoch = 0
@@ -83,6 +95,8 @@ class Trainer:
             raise
         finally:
             self.progress.close()
+            if self.parallel is not None:
+                self.parallel.close()
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train epoch by epoch. Raises TrainingDiverged at a loss that is not finite. For signals, what
@@ -102,6 +116,7 @@ class Trainer:
         self._score(now, watch)
         self._measure(now, watch)
         self._draw(now)
+        self._score_beside(now)
         metrics = self._train(now, watch)
         metrics |= self._cost_metrics(now) | (now.measured or {})
         used = self._used(now.epoch + 1)
@@ -113,21 +128,78 @@ class Trainer:
         return EpochRecord(now.epoch, metrics, self.sampler.book.scores if now.has_scores else None)
 
     def _score(self, now: EpochInProgress, watch: Stopwatch) -> None:
-        """Forward passes for the scores that the sampler wants anew."""
+        """The scores that the draw wants anew: from a pass right now, or one that ran beside training."""
         if now.scored is not None:
             return
-        due = self.sampler.images_to_score(now.epoch)
-        scores = None
+        due = self._due_now(now.epoch)
+        fresh, late = None, None
         with watch.section("scoring"):
             if len(due):
                 self.progress.stage(now.epoch, "scoring", len(due))
-                scores = self.scorer.score(self.data.train, due, now.epoch, self.progress.advance)
+                fresh = self.score(due, now.epoch, self.progress.advance)
+            elif self.parallel is not None:
+                late = self.parallel.take(now.epoch, needed=self._nothing_scored())
         with defer_signals():
-            if scores is not None:
-                self.sampler.record_scores(due, scores, now.epoch)
+            if fresh is not None:
+                self.sampler.record_scores(due, fresh, now.epoch)
+            if late is not None:
+                self._take_over(late)
             self.ledger.scored += len(due)
-            self.work_s += watch.seconds["scoring"]
-            now.scored, now.has_scores = len(due), len(due) > 0
+            self.work_s = self._agreed(self.work_s + watch.seconds["scoring"])
+            now.scored, now.has_scores = len(due), len(due) > 0 or late is not None
+
+    def score(
+        self, indices: np.ndarray, epoch: int, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Scores (S, n, D) of training images `indices` (n,), those of all ranks together."""
+        # a transform draws from one stream, image by image: it cannot be shared out
+        moves = any(aggregation.moves_image for aggregation in self.scorer.aggregations)
+        share = slice(None) if moves else self.ranks.share
+        scores = self.scorer.score(self.data.train, indices[share], epoch, progress)
+        return scores if moves else self._together(scores)
+
+    def _together(self, scores: np.ndarray) -> np.ndarray:
+        """(S, n, D) of all images, from those of this rank's share."""
+        return self.ranks.together(scores.transpose(1, 0, 2)).transpose(1, 0, 2)
+
+    def _due_now(self, epoch: int) -> np.ndarray:
+        """Images to score right before the draw: none where passes run beside training, but for the first."""
+        if self.parallel is None or (self.parallel.job is None and self._nothing_scored()):
+            return self.sampler.images_to_score(epoch)
+        return np.empty(0, dtype=np.int64)
+
+    def _nothing_scored(self) -> bool:
+        return bool(self.sampler.book.never_scored.all())
+
+    def _take_over(self, late: Scores) -> None:
+        assert self.parallel is not None
+        self.sampler.record_scores(late.indices, late.scores, late.epoch, late=True)
+        self.parallel.taken()
+
+    def _score_beside(self, now: EpochInProgress) -> None:
+        """Begin the pass that a later draw is due, with the weights before the epoch's first step; not if the
+        budget ends with this epoch."""
+        if self.parallel is None or now.beside:
+            return
+        due = self._due_beside(now)
+        with defer_signals():
+            if len(due):
+                self.parallel.start(self.scorer, due, now.epoch)
+                self.ledger.scored += len(due)
+                now.scored = (now.scored or 0) + len(due)
+            now.beside = True
+
+    def _due_beside(self, now: EpochInProgress) -> np.ndarray:
+        assert self.parallel is not None
+        assert now.indices is not None
+        nobody = np.empty(0, dtype=np.int64)
+        if self.parallel.job is not None:
+            return nobody
+        due = self.sampler.images_to_score(now.epoch + self.parallel.ahead)
+        spent = self.ledger.baseline_epochs + len(now.indices) / len(self.data.train)
+        spent += self.ledger.scoring_cost(len(due))
+        ends = self.budget.progress(now.epoch + 1, spent, self.work_s) >= SPENT
+        return nobody if ends else due
 
     def _measure(self, now: EpochInProgress, watch: Stopwatch) -> None:
         """What callbacks have to measure between scoring and training."""
@@ -179,10 +251,12 @@ class Trainer:
             with defer_signals():
                 with watch.section("training"):
                     self._set_learning_rate(self._used(now.epoch + len(now.trained) / steps))
+                    self.in_step = True
                     now.losses.append(self._step(batch, now.epoch, len(now.trained)))
+                    self.in_step = False
                 now.trained.append(batch.indices)
                 self.ledger.trained += images
-                self.work_s = work_before + time.perf_counter() - started
+                self.work_s = self._agreed(work_before + time.perf_counter() - started)
             used = self._used(now.epoch + len(now.trained) / steps)
             self.progress.advance(images, used)
             for callback in self.callbacks:
@@ -194,11 +268,12 @@ class Trainer:
 
     def _step(self, batch: Batch, epoch: int, step: int) -> torch.Tensor:
         images, (target, valid) = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
-        with self.compute.autocast(self.precision):
-            logits = self.model(images)
-        logits = logits.float()
-        loss_map = self.loss.loss_map(logits, target)
-        value = self.loss.reduce(loss_map, logits, target, valid)
+        with self.ranks.one_batch():
+            with self.compute.autocast(self.precision):
+                logits = self.training_model(images)
+            logits = logits.float()
+            loss_map = self.loss.loss_map(logits, target)
+            value = self.loss.reduce(loss_map, logits, target, valid)
         if self.compute.device.type == "cpu" and not value.isfinite():
             raise self._diverged(epoch, step, batch.indices)
         self.optimizer.zero_grad(set_to_none=True)
@@ -208,8 +283,12 @@ class Trainer:
         self.optimizer.step()
         if self.sampler.writes_back:
             scores = aggregate_all(self.scorer.aggregations, loss_map.detach(), target, valid)
-            self.sampler.record_scores(batch.indices, scores.cpu().numpy(), epoch)
+            self.sampler.record_scores(batch.indices, self._together(scores.cpu().numpy()), epoch)
         return value.detach()
+
+    def _agreed(self, seconds: float) -> float:
+        """The leading rank's clock counts, where seconds decide when training ends."""
+        return seconds if self.budget.time_s is None else self.ranks.told(seconds)
 
     def _set_learning_rate(self, used: float) -> None:
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
@@ -224,7 +303,7 @@ class Trainer:
         if self._used(epoch) >= SPENT:
             return True
         # A scoring pass that eats all that is left would train nobody.
-        scoring = self.ledger.scoring_cost(len(self.sampler.images_to_score(epoch)))
+        scoring = self.ledger.scoring_cost(len(self._due_now(epoch)))
         return scoring > 0 and not self.budget.allows(self.ledger.baseline_epochs + scoring)
 
     def _used(self, epochs: float) -> float:
@@ -244,6 +323,18 @@ class Trainer:
         }
 
 
+def over_ranks(model: nn.Module) -> nn.Module:
+    """The model for the forward passes of training: its gradients are averaged over all ranks."""
+    device = next(model.parameters()).device
+    devices = [device] if device.type == "cuda" else None
+    # BatchNorm's, which are equal already; the argument's old name until torch 2.14
+    known = inspect.signature(DistributedDataParallel).parameters
+    no_buffers: dict[str, Any] = {
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    }
+    return DistributedDataParallel(model, devices, **no_buffers)
+
+
 def snapshot(trainer: Trainer) -> dict[str, Any]:
     """Tensors and plain values from which `restore` resumes, bit for bit on a CPU; right between any two
     steps of an epoch, and wherever a signal can interrupt."""
@@ -256,6 +347,7 @@ def snapshot(trainer: Trainer) -> dict[str, Any]:
         "work_s": trainer.work_s,
         "epoch": trainer.epoch,
         "current": None if current is None else current.state_dict(),
+        "parallel": None if trainer.parallel is None else trainer.parallel.state_dict(),
         "last": {"epoch": trainer.last.epoch, "metrics": trainer.last.metrics},
         "callbacks": {type(callback).__name__: callback.state_dict() for callback in trainer.callbacks},
     }
@@ -269,6 +361,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.ledger.trained, trainer.ledger.scored = state["ledger"]["trained"], state["ledger"]["scored"]
     trainer.work_s, trainer.epoch = state["work_s"], state["epoch"]
     trainer.current = None if state["current"] is None else EpochInProgress.from_state(state["current"])
+    if trainer.parallel is not None:
+        trainer.parallel.load_state_dict(state["parallel"])
     trainer.last = EpochRecord(**state["last"], scores=None)
     for callback in trainer.callbacks:
         callback.load_state_dict(state["callbacks"][type(callback).__name__])
