@@ -28,6 +28,7 @@ from sbp.tracking.imported import ImportedRun, import_run, remove_unfinished
 from sbp.tracking.provenance import provenance
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import experiment_id, open_store
+from sbp.utils import signals
 
 EPOCHS = 40
 TEMPLATE, EXPERIMENT = "template", "bench"
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--port", type=int, default=5017)
     options = parser.parse_args()
+    signals.install()
     check_driver()
     folder = Path(output_root()) / "bench" / "server"
     folder.mkdir(parents=True, exist_ok=True)

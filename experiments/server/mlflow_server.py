@@ -132,9 +132,8 @@ class MlflowServer:
 def check_port(port: int) -> None:
     """Raise UserError if somebody listens there."""
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # what a killed server leaves is no hindrance
+        # The connections that a killed server leaves are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
