@@ -26,13 +26,13 @@ class Histories(Mapping[str, History]):
     """One run's metrics by key. keys: those that it has."""
 
     def __init__(self, reader: "HistoryReader", run_id: str):
-        self._reader, self._run_id = reader, run_id
+        self.reader, self._run_id = reader, run_id
         self._keys = reader.keys[run_id]
 
     def __getitem__(self, key: str) -> History:
         if key not in self._keys:
             raise KeyError(key)
-        return self._reader.read(self._run_id, key)
+        return self.reader.read(self._run_id, key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)

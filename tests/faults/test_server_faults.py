@@ -135,6 +135,7 @@ def test_eight_jobs_while_what_records_them_goes_down(undisturbed, parts, tmp_pa
     assert sorted((run.seed, run.status) for run in runs) == [(seed, "FINISHED") for seed in range(JOBS)]
     for run in runs:
         assert_arrived_once(run)
+    assert runs[0].metrics.reader.bulk  # the server has answered for all runs at once
     assert_same_record(next(run for run in runs if run.seed == 0), recorded(undisturbed)[0])
     tally.survived(JOBS)
 
