@@ -213,7 +213,7 @@ class Trainer:
     def _draw(self, now: EpochInProgress) -> None:
         """Scores become a draw: the images that the epoch trains on."""
         if now.indices is None:
-            plan = self.sampler.plan(now.epoch)
+            plan = self.sampler.plan(now.epoch, self._used(now.epoch))
             with defer_signals():
                 now.indices, now.num_candidates = plan.indices, plan.num_candidates
                 now.used_before = self._used(now.epoch)
