@@ -44,7 +44,7 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
         assert found[group] == set(promised.split()), group
 
 
-PRESETS = {"sliding": "stratified", "repeat_rare": "stratified"}
+PRESETS = {"sliding": "stratified", "repeat_rare": "stratified", "adamw_pretrained": "adamw"}
 """Options that are another one with other values."""
 OWN_IMAGES = ("auto", "coco", "labelme", "masks", "table", "voc", "yolo")
 """Layouts of images of one's own: their defects are named, or found in data.root."""
