@@ -29,7 +29,7 @@ from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
 from sbp.sweep.progress import JobProgress, differing, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.tracking.store import check_store
-from sbp.utils import signals
+from sbp.utils import signals, torchrun
 from sbp.utils.pipes import outlive_closed_pipes
 from sbp.utils.progress import IN_SWEEP, Progress, RunProgress
 
@@ -144,7 +144,7 @@ def start(arguments: Sequence[str]) -> list[str]:
 def main() -> None:
     """Check the command line, then hand over to Hydra."""
     outlive_closed_pipes()
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and int(os.environ.get("RANK", 0)) > 0:
+    if torchrun.rank() > 0:
         follow()
     signals.install()
     try:
@@ -171,7 +171,7 @@ def _main() -> None:
         print(f"sbp: {note}", file=sys.stderr)
     try:
         plan = check_overrides(sys.argv[1:])
-        if plan.sweep and "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if plan.sweep and torchrun.count() > 1:
             raise UserError("-m under torchrun: a sweep starts its own processes, with trainer.processes=N")
         check_stores(j.config for j in plan.jobs)
         jobs = len(remaining(j.config for j in plan.jobs)) if plan.sweep and plan.complete else 0

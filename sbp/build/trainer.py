@@ -124,12 +124,13 @@ def check_loss(loss: SegmentationLoss) -> None:
         )
 
 
-def set_threads(config: c.Config) -> None:
-    """Tell torch of trainer.threads; null leaves its own choice, less the threads of a scoring process: more
-    threads than cores would wait for each other."""
-    threads, scoring = config.trainer.threads, config.scoring
-    if not threads and scoring.parallel == "process":
-        threads = max(1, torch.get_num_threads() - scoring.threads)
+def set_threads(config: c.Config, processes: int = 1) -> None:
+    """Tell torch of trainer.threads; null leaves its own choice, divided by the processes that train together
+    on this machine, less the threads of a scoring process: threads without a core would be waited for."""
+    scoring = config.scoring.threads if config.scoring.parallel == "process" else 0
+    threads = config.trainer.threads
+    if not threads and (processes > 1 or scoring):
+        threads = max(1, torch.get_num_threads() // processes - scoring)
     if threads:
         torch.set_num_threads(threads)
 
@@ -140,14 +141,12 @@ def build_trainer(
     """Everything a run needs, wired together; `model` is moved to the device. ranks: those that train it."""
     shape, scoring, trainer = data.train.image_shape, config.scoring, config.trainer
     cost = image_cost(config, model, shape)
-    compute = Compute(trainer.device, trainer.channels_last, data.mean, data.std)
+    compute = Compute(ranks.device(trainer.device), trainer.channels_last, data.mean, data.std)
     model = compute.place(model)
     if ranks.count > 1:
         model = share_batch_norm(model)
     whole = whole_images(config, model, compute)
     loss = make("loss", config.loss)
-    if ranks.count > 1:
-        check_loss(loss)
     aggregations, batch = build_aggregations(config), images_at_once(config, scoring.batch_size, shape)
     scorer = Scorer(
         whole, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed

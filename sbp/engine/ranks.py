@@ -19,13 +19,19 @@ _batch_is_shared = False
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process, number `rank`, among the `count` that train one model; ALONE is one by itself.
+    """This process, number `rank`, among the `count` that train one model; ALONE is one by itself. local:
+    its number among those on this machine.
 
     What takes part in an exchange must be called by all ranks, in the same order.
     """
 
     rank: int = 0
     count: int = 1
+    local: int = 0
+
+    def device(self, name: str) -> str:
+        """The device that the config calls `name`: with `cuda`, each process on a machine has its own."""
+        return f"cuda:{self.local}" if name == "cuda" and self.count > 1 else name
 
     @property
     def leads(self) -> bool:

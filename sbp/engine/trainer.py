@@ -213,7 +213,7 @@ class Trainer:
     def _draw(self, now: EpochInProgress) -> None:
         """Scores become a draw: the images that the epoch trains on."""
         if now.indices is None:
-            plan = self.sampler.plan(now.epoch)
+            plan = self.sampler.plan(now.epoch, self._used(now.epoch))
             with defer_signals():
                 now.indices, now.num_candidates = plan.indices, plan.num_candidates
                 now.used_before = self._used(now.epoch)
@@ -326,13 +326,15 @@ class Trainer:
 def over_ranks(model: nn.Module) -> nn.Module:
     """The model for the forward passes of training: its gradients are averaged over all ranks."""
     device = next(model.parameters()).device
-    devices = [device] if device.type == "cuda" else None
-    # BatchNorm's, which are equal already; the argument's old name until torch 2.14
-    known = inspect.signature(DistributedDataParallel).parameters
-    no_buffers: dict[str, Any] = {
-        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    # parameters that no step uses, as those of an encoder's stages below encoder_depth, are none to wait for
+    settings: dict[str, Any] = {
+        "device_ids": [device] if device.type == "cuda" else None,
+        "static_graph": True,
     }
-    return DistributedDataParallel(model, devices, **no_buffers)
+    # buffers are BatchNorm's, which are equal already; the argument's old name until torch 2.14
+    known = inspect.signature(DistributedDataParallel).parameters
+    settings["forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"] = False
+    return DistributedDataParallel(model, **settings)
 
 
 def snapshot(trainer: Trainer) -> dict[str, Any]:

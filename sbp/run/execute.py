@@ -15,11 +15,12 @@ from sbp.metrics import names
 from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.metric_log import EPOCHS
 from sbp.run.fingerprint import fingerprint
-from sbp.run.ranks import check_processes, dismiss, leading, settle_device
+from sbp.run.ranks import check_processes, dismiss, leading
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.run.state import check_disk_space, interrupted_runs, load_state, remove_state, unfinished
 from sbp.seeding import restore_generators, seed_everything
 from sbp.tracking.recording import finish_recording, take_over_finished, tracked_run
+from sbp.utils import torchrun
 from sbp.utils.files import disk_full_as_user_error, sole_writer
 from sbp.utils.progress import Progress
 
@@ -47,8 +48,7 @@ def run(
         return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
     progress.begin()
     processes = check_processes(config)
-    settle_device(config, processes)
-    build.set_threads(config)
+    build.set_threads(config, torchrun.local_count(processes))
     seed_everything(config.seed)
     model = build.build_model(config, len(config.data.defects))
     data = open_cached(config)
@@ -59,7 +59,7 @@ def run(
         check_folder(folder, state, config.if_exists == "resume")
         with (
             unfinished(config.output_root, identity, folder),
-            leading(config, processes, resumes=state is not None) as ranks,
+            leading(config, processes, identity if state else None) as ranks,
         ):
             trainer = build.build_trainer(config, model, data, progress, ranks)
             if state is None:

@@ -21,9 +21,9 @@ from sbp.engine.ranks import Ranks
 from sbp.engine.trainer import restore
 from sbp.errors import TrainingDiverged, UserError
 from sbp.run import ranks as exchange
-from sbp.run.fingerprint import fingerprint
 from sbp.run.state import load_state
 from sbp.seeding import restore_generators, seed_everything
+from sbp.utils import torchrun
 from sbp.utils.progress import Progress
 
 GRACE_S = 20.0
@@ -39,7 +39,7 @@ def main(join=exchange.join_starter) -> int:
         let_the_leading_rank_leave_first()
         if message := ranks.told_bytes(b""):
             told = json.loads(message)
-            follow(ranks, from_values(told["config"]), told["resumes"])
+            follow(ranks, from_values(told["config"]), told["resumed"])
     except (UserError, TrainingDiverged) as error:
         if isinstance(error, UserError):
             print(f"sbp: rank {os.environ['RANK']}: {error}", file=sys.stderr)
@@ -47,18 +47,17 @@ def main(join=exchange.join_starter) -> int:
     except RuntimeError as error:
         if not exchange.is_broken_exchange(error):
             raise
-        return 1  # whoever is left says so, or nobody is
+        pass  # whoever is gone has an exit code of its own
     finally:
         exchange.leave()
     return 0
 
 
-def follow(ranks: Ranks, config: Config, resumes: bool) -> None:
-    """Train in step with the leading rank. resumes: from the state in config.run_dir."""
-    exchange.settle_device(config, ranks.count)
-    build.set_threads(config)
+def follow(ranks: Ranks, config: Config, resumed: str | None) -> None:
+    """Train in step with the leading rank. resumed: identity of the state in config.run_dir to begin with."""
+    build.set_threads(config, torchrun.local_count(ranks.count))
     seed_everything(config.seed)
-    state = load_state(Path(config.run_dir), fingerprint(config)) if resumes else None
+    state = load_state(Path(config.run_dir), resumed) if resumed else None
     model = build.build_model(config, len(config.data.defects))
     trainer = build.build_trainer(config, model, open_cached(config), Progress(), ranks)
     if config.evaluation.test:

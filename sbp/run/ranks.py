@@ -19,10 +19,11 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-from sbp.config import Config
+from sbp.build import trainer as build
+from sbp.config import Config, make
 from sbp.engine.ranks import ALONE, Ranks
 from sbp.errors import TrainingDiverged, UserError
-from sbp.utils import signals
+from sbp.utils import signals, torchrun
 
 LONGEST = timedelta(days=7)
 """How long a rank waits for the others: they are seen to be gone by their closed connections."""
@@ -34,19 +35,9 @@ GRACE_S = 10.0
 log = logging.getLogger("sbp")
 
 
-def torchrun_count() -> int:
-    """How many processes torchrun has started, 1 if it has not."""
-    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
-
-
-def is_follower() -> bool:
-    """Whether torchrun has started this process, and not as the leading rank."""
-    return torchrun_count() > 1 and int(os.environ["RANK"]) > 0
-
-
 def check_processes(config: Config) -> int:
     """How many processes the run is to have. Raises UserError where they do not go with the rest."""
-    count = max(torchrun_count(), config.trainer.processes)
+    count = max(torchrun.count(), config.trainer.processes)
     if config.trainer.processes not in (1, count):
         raise UserError(
             f"trainer.processes={config.trainer.processes}: torchrun has started {count}; leave it at 1"
@@ -59,36 +50,28 @@ def check_processes(config: Config) -> int:
             "the scoring pass"
         )
     gpus = torch.cuda.device_count() if config.trainer.device.startswith("cuda") else count
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", count))
+    local = torchrun.local_count(count)
     if gpus < local:
         raise UserError(f"{local} processes for trainer.device=cuda: each needs a GPU, there are {gpus} here")
+    build.check_loss(make("loss", config.loss))
     return count
 
 
-def settle_device(config: Config, count: int) -> None:
-    """Give each process on this machine its own GPU, or its part of the processor's cores."""
-    if count == 1:
-        return
-    if config.trainer.device == "cuda":
-        config.trainer.device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", count))
-    config.trainer.threads = config.trainer.threads or max(1, torch.get_num_threads() // local)
-
-
 @contextlib.contextmanager
-def leading(config: Config, count: int, resumes: bool) -> Iterator[Ranks]:
-    """The leading rank's exchange with the others, who train by `config` until it ends. resumes: whether they
-    begin with the state in config.run_dir. Raises UserError, in one line, when one of them is gone."""
+def leading(config: Config, count: int, resumed: str | None) -> Iterator[Ranks]:
+    """The leading rank's exchange with the others, who train by `config` until it ends. resumed: identity of
+    the state in config.run_dir that all begin with, None if there is none. Raises UserError, in one line,
+    when one of them is gone."""
     if count == 1:
         yield ALONE
         return
     others: list[subprocess.Popen] = []
     try:
         with lost_ranks_in_one_line(others):
-            join_torchrun() if torchrun_count() > 1 else others.extend(start_others(count))
-            ranks = Ranks(0, count)
+            join_torchrun() if torchrun.count() > 1 else others.extend(start_others(count))
+            ranks = Ranks(0, count, torchrun.local_rank())
             values = {**asdict(config), "tracking": {**asdict(config.tracking), "name": "none", "uri": None}}
-            ranks.told_bytes(json.dumps({"config": values, "resumes": resumes}).encode())
+            ranks.told_bytes(json.dumps({"config": values, "resumed": resumed}).encode())
             yield ranks
     finally:
         leave()
@@ -98,9 +81,8 @@ def leading(config: Config, count: int, resumes: bool) -> Iterator[Ranks]:
 
 def dismiss() -> None:
     """Tell those whom torchrun has started that there is nothing to train."""
-    if torchrun_count() > 1:
-        join_torchrun()
-        Ranks(0, torchrun_count()).told_bytes(b"")
+    if torchrun.count() > 1:
+        join_torchrun().told_bytes(b"")
         leave()
 
 
@@ -108,7 +90,7 @@ def join_torchrun() -> Ranks:
     """Meet the processes that torchrun has started."""
     with signals.at_once():
         distributed.init_process_group(backend(), timeout=LONGEST)
-    return Ranks(distributed.get_rank(), distributed.get_world_size())
+    return Ranks(distributed.get_rank(), distributed.get_world_size(), torchrun.local_rank())
 
 
 def backend() -> str:
@@ -157,7 +139,7 @@ def join_starter() -> Ranks:
     store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), count, False)
     store.set(f"{READY}{rank}", "")
     distributed.init_process_group(backend(), store=store, rank=rank, world_size=count, timeout=LONGEST)
-    return Ranks(rank, count)
+    return Ranks(rank, count, rank)
 
 
 def leave() -> None:
@@ -200,10 +182,10 @@ def is_broken_exchange(error: RuntimeError) -> bool:
 
 
 def who_is_gone(others: list[subprocess.Popen]) -> str:
-    """The others that have ended, by rank and exit code, which takes them a moment to have."""
+    """The others that have not ended well, by rank and exit code, which takes them a moment to have."""
     deadline = time.monotonic() + 2.0
-    while others and all(process.poll() is None for process in others) and time.monotonic() < deadline:
+    while others and not any(process.poll() for process in others) and time.monotonic() < deadline:
         time.sleep(0.05)
     codes = [(rank, process.poll()) for rank, process in enumerate(others, 1)]
-    gone = [f"rank {rank} has ended with exit code {code}" for rank, code in codes if code is not None]
+    gone = [f"rank {rank} has ended with exit code {code}" for rank, code in codes if code]
     return " and ".join(gone) or "another rank is gone"

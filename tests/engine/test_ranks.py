@@ -66,11 +66,19 @@ CASES = {
     "three, one without an image": (3, "staleness=every_epoch", "beta=b32", "budget.epochs=6"),
     "scores written back": (3, "staleness=reuse", "beta=b2"),
     "moved images": (2, "aggregation=shift", "staleness=stale_smart", "staleness.every=2", "beta=b2"),
+    "an encoder with more stages than are used": (2, "model.encoder=resnet18", "selection=none"),
     "upsampled": (2, "selection=none", "upsampling=rare", "scoring.monitor_every=2"),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("two", "three, one without an image")
+
+
+def slowly(names, quick):
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("case", slowly(CASES, QUICK))
 def test_ranks_draw_the_same_and_end_with_the_weights_of_one_process(tmp_path, case):
     count, *overrides = CASES[case]
     overrides = [*STEADY, "budget.epochs=4", *overrides]
@@ -79,7 +87,7 @@ def test_ranks_draw_the_same_and_end_with_the_weights_of_one_process(tmp_path, c
     assert_one_process(processes(tmp_path, "fit", count, *overrides), alone)
 
 
-@pytest.mark.parametrize("loss", ["bce", "focal", "dice_bce"])
+@pytest.mark.parametrize("loss", slowly(["bce", "focal", "dice_bce"], ["dice_bce"]))
 def test_the_gradient_is_that_of_the_whole_batch_whatever_each_rank_has_of_it(tmp_path, loss):
     """Ten images for three ranks: four, three and three of them, some with void pixels; the mean of the
     ranks' own gradients would be another."""
@@ -93,6 +101,7 @@ def test_the_gradient_is_that_of_the_whole_batch_whatever_each_rank_has_of_it(tm
         np.testing.assert_allclose(found[0][key], expected, rtol=1e-3, atol=1e-4 * scale, err_msg=key)
 
 
+@pytest.mark.slow
 def test_evaluation_is_exact(tmp_path):
     """Image by image, so that the network rounds alike: not a bit differs."""
     (alone,) = processes(tmp_path, "evaluate", 1, "evaluation.batch_size=1")

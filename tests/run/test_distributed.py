@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from sbp.build import trainer as build
+from sbp.engine.ranks import ALONE, Ranks
 from sbp.errors import UserError
 from sbp.run import ranks
 from tests.conftest import make_config
@@ -105,11 +107,12 @@ def test_what_does_not_go_together_is_said_before_anything_starts(monkeypatch):
 
 
 def test_each_process_has_its_own_gpu_or_its_part_of_the_cores(monkeypatch):
+    assert Ranks(5, 8, local=1).device("cuda") == "cuda:1"
+    assert Ranks(1, 2, local=1).device("cpu") == "cpu"
+    assert ALONE.device("cuda") == "cuda"
+    used = []
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)
-    config = make_config("trainer.processes=2")
-    ranks.settle_device(config, 2)
-    assert config.trainer.threads == 4
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    config.trainer.device = "cuda"
-    ranks.settle_device(config, 4)
-    assert config.trainer.device == "cuda:3"
+    monkeypatch.setattr("torch.set_num_threads", used.append)
+    for processes, overrides in ((2, ()), (1, ()), (2, ("trainer.threads=3",))):
+        build.set_threads(make_config(*overrides), processes)
+    assert used == [4, 3]  # one process leaves torch its own choice
