@@ -24,7 +24,13 @@ from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
-from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
+from sbp.sweep.processes import (
+    back_to_the_queue,
+    in_worker,
+    leave_worker,
+    queue_warning,
+    stop_with_the_sweep,
+)
 from sbp.sweep.progress import JobProgress, differing, sweep_progress
 from sbp.sweep.remaining import remaining
 from sbp.tracking.store import check_store
@@ -71,7 +77,7 @@ def job(cfg: DictConfig) -> float:
     A sweep continues after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
     outlive_closed_pipes()  # this may be a process of its own
-    signals.install()
+    signals.install(*queue_warning())
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     if in_worker():
         stop_with_the_sweep()
@@ -99,6 +105,9 @@ def job(cfg: DictConfig) -> float:
     except (KeyboardInterrupt, SystemExit) as error:
         if in_worker():
             leave_worker()
+        if reason := back_to_the_queue():
+            leave_failure(folder, reason)
+            return math.nan
         if isinstance(error, KeyboardInterrupt):
             sys.exit(128 + signal.SIGINT)
         raise
