@@ -31,7 +31,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
-demo: $(READY) ## train the baseline and focus at equal compute, and compare them (under 5 minutes)
+demo: $(READY) ## train the baseline and focus at equal compute, and compare them (3 minutes)
 	@$(BIN)/python -m experiments.demo.run
 
 reproduce: $(READY) ## the blog's grid and its report (SCALE=smoke|cpu|gpu SEEDS=0,1,2 BUDGETS=short,long RECORDED=1); resumes

@@ -35,6 +35,7 @@ def main() -> None:
     if code := subprocess.run(command).returncode:
         sys.exit(code)
     runs = read_runs(open_store(None, output_root()), "sbp", f"tags.demo = '{demo}'")
+    runs.sort(key=lambda run: run.params["selection"] != "none")  # the baseline first, whichever ended first
     tests = {run.run_id: evaluate_split(run.folder / "last.pt", "test") for run in runs}
     print_table(runs, tests)
     path = Path(output_root()) / "demo" / "comparison.png"

@@ -7,6 +7,7 @@ import numpy as np
 from torch import nn
 
 from sbp import config as c
+from sbp.build.parallel_scoring import parallel_scoring
 from sbp.build.tiles import image_cost, images_at_once, training_tiles, whole_images
 from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
@@ -120,13 +121,14 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
     )
     augmentation = Augmentation(config.augmentation.transforms, config.seed)
     tiles = training_tiles(config, data)
+    sampler = build_sampler(config, data, scorer.schemes)
     return Trainer(
         model=model,
         loss=loss,
         optimizer=make("optimizer", config.optimizer).build(model.parameters()),
         data=data,
         loader=TrainLoader(data.train, augmentation, trainer.batch_size, trainer.workers, tiles),
-        sampler=build_sampler(config, data, scorer.schemes),
+        sampler=sampler,
         scorer=scorer,
         evaluator=build_evaluator(config, data.defects, compute, shape),
         budget=config.budget,
@@ -139,4 +141,5 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         callbacks=build_callbacks(config, model, loss, compute),
         progress=progress,
         whole=whole,
+        parallel=parallel_scoring(scoring, scorer, data) if sampler.policy.needs_scores else None,
     )

@@ -174,6 +174,19 @@ class AugmentationConfig:
     transforms: list[dict[str, Any]] = field(default_factory=list)
 
 
+def known_device(key: str, device: str) -> None:
+    """Check the name of a device; whether it is there, Compute says."""
+    kind, _, number = device.partition(":")
+    ok = kind in ("cpu", "cuda", "mps") and (not number or number.isdigit())
+    require(ok, key, device, "cpu, cuda, cuda:N or mps")
+
+
+def known_threads(key: str, number: int) -> None:
+    """Check that a number of threads or processes is one that this machine can serve."""
+    most = max(16, 4 * (os.cpu_count() or 1))  # many more would wait for each other for ever
+    require(number <= most, key, number, f"at most {most} on this machine")
+
+
 @dataclass
 class TrainerConfig:
     """Where and how to compute. threads: of torch, null for its own choice; workers: loader processes,
@@ -190,15 +203,12 @@ class TrainerConfig:
     save_share: float = 0.02
 
     def __post_init__(self) -> None:
-        kind, _, number = self.device.partition(":")
-        ok = kind in ("cpu", "cuda", "mps") and (not number or number.isdigit())
-        require(ok, "trainer.device", self.device, "cpu, cuda, cuda:N or mps")
+        known_device("trainer.device", self.device)
         one_of("trainer.precision", self.precision, ("fp32", "bf16"))
         at_least(1, trainer__batch_size=self.batch_size, trainer__threads=self.threads)
         require(0 < self.save_share <= 1, "trainer.save_share", self.save_share, "above 0, at most 1")
-        most = max(16, 4 * (os.cpu_count() or 1))  # many more would wait for each other for ever
-        for key, value in (("threads", self.threads or 1), ("workers", self.workers or 0)):
-            require(value <= most, f"trainer.{key}", value, f"at most {most} on this machine")
+        known_threads("trainer.threads", self.threads or 1)
+        known_threads("trainer.workers", self.workers or 0)
         at_least(0, trainer__workers=self.workers, trainer__save_every_s=self.save_every_s)
 
 
@@ -233,16 +243,31 @@ class TrackingConfig:
 @dataclass
 class ScoringConfig:
     """The scoring pass. monitor_every: for policies that need no scores, score everything every N epochs
-    only to record the histograms; not charged to the budget. 0: never."""
+    only to record the histograms; not charged to the budget. 0: never. parallel: `none`, before the draw;
+    `device` or `process`, beside training, on `device` or in a process with so many torch `threads`;
+    hand_over, max_age: see sbp.engine.parallel_scoring."""
 
     batch_size: int = MISSING
     precision: str = "fp32"
     scale_factor: float = 1.0
     monitor_every: int = 0
+    parallel: str = "none"
+    device: str | None = None
+    threads: int = 1
+    hand_over: str = "fixed"
+    max_age: int = 1
 
     def __post_init__(self) -> None:
-        at_least(1, scoring__batch_size=self.batch_size)
+        at_least(1, scoring__batch_size=self.batch_size, scoring__threads=self.threads)
+        at_least(1, scoring__max_age=self.max_age)
         at_least(0, scoring__monitor_every=self.monitor_every)
+        one_of("scoring.parallel", self.parallel, ("none", "device", "process"))
+        one_of("scoring.hand_over", self.hand_over, ("fixed", "arrival"))
+        known_threads("scoring.threads", self.threads)
+        if self.device is not None:
+            known_device("scoring.device", self.device)
+        if self.parallel == "device" and self.device is None:
+            raise UserError("scoring.device=null: scoring.parallel=device needs a device: cuda:1, cpu ...")
         one_of("scoring.precision", self.precision, ("fp32", "bf16"))
         require(0 < self.scale_factor <= 1, "scoring.scale_factor", self.scale_factor, "above 0, at most 1")
 

@@ -21,6 +21,25 @@ log = logging.getLogger("sbp")
 
 
 @dataclass(frozen=True)
+class MappedFile:
+    """The first `length` rows of an array in an .npy file."""
+
+    path: str
+    length: int
+
+    @classmethod
+    def of(cls, array: Any) -> "MappedFile | None":
+        """What `array` is mapped from; None where it is not."""
+        if not isinstance(array, np.memmap) or array.filename is None:
+            return None
+        return cls(str(array.filename), len(array))
+
+    def open(self) -> np.ndarray:
+        """Map it, read-only."""
+        return np.load(self.path, mmap_mode="r", allow_pickle=False)[: self.length]
+
+
+@dataclass(frozen=True)
 class Split:
     """One split: images (N, H, W, C) uint8, masks and clean_masks (N, H, W, D) uint8 in {0, 1}.
 
@@ -38,6 +57,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: arrays that are mapped from a file go by its path, not by their bytes."""
+        return {key: MappedFile.of(value) or value for key, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for key, value in state.items():
+            self.__dict__[key] = value.open() if isinstance(value, MappedFile) else value
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -107,7 +134,7 @@ def _open(source: Source, folder: Path, digest: str, pixels: bool) -> DataSet:
     def load(split: str, key: str) -> np.ndarray:
         # images that were skipped leave rows behind that were never written
         written = len(meta["splits"][split]["names"])
-        return np.load(folder / f"{split}_{key}.npy", mmap_mode="r", allow_pickle=False)[:written]
+        return MappedFile(str(folder / f"{split}_{key}.npy"), written).open()
 
     splits = {}
     for split, about in meta["splits"].items():

@@ -14,20 +14,32 @@ class Compute:
     """Where the model runs and how its input is made.
 
     mean, std: per channel, of grey values in [0, 1]. precision: fp32 or bf16 (autocast; weights and
-    losses stay fp32). Raises UserError if the device is not there.
+    losses stay fp32). key: the config's, for messages. Raises UserError if the device is not there.
     """
 
     def __init__(
-        self, device: str, channels_last: bool, mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.25,)
+        self,
+        device: str,
+        channels_last: bool,
+        mean: Sequence[float] = (0.5,),
+        std: Sequence[float] = (0.25,),
+        key: str = "trainer.device",
     ):
         kind = device.partition(":")[0]
         available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         if not available[kind]:
-            raise UserError(f"trainer.device={device}: no such device here; trainer=cpu works everywhere")
+            raise UserError(f"{key}={device}: no such device here; cpu works everywhere")
         self.device = torch.device(device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.mean = torch.tensor(mean, device=self.device).view(1, -1, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, -1, 1, 1)
+
+    @classmethod
+    def like(cls, other: "Compute", device: str, key: str) -> "Compute":
+        """The same on another device."""
+        channels_last = other.memory_format == torch.channels_last
+        mean, std = other.mean.flatten().tolist(), other.std.flatten().tolist()
+        return cls(device, channels_last, mean, std, key)
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move the model to the device, in the memory format."""

@@ -45,11 +45,12 @@ class Stopwatch:
 class EpochInProgress:
     """What is known of the current epoch so far; None where that part is still to come.
 
-    scored: number of images scored at the budget's expense. has_scores: whether images were scored, be it for
-    the record only. measured: metrics of the callbacks before training. indices: (n,) images to train on, in
-    order, out of num_candidates. used_before: share of the budget used before training. losses, trained: of
-    each step so far, its loss and its images (B,). noted: whether the score book knows what was trained on.
-    seconds: see Stopwatch.
+    scored: number of images scored at the budget's expense, before the draw or beside training. has_scores:
+    whether new scores came, be it for the record only. beside: whether what is to be scored beside its
+    training has begun. measured: metrics of the callbacks before training. indices: (n,) images to train on,
+    in order, out of num_candidates. used_before: share of the budget used before training. losses, trained:
+    of each step so far, its loss and its images (B,). noted: whether the score book knows what was trained
+    on. seconds: see Stopwatch.
     """
 
     epoch: int
@@ -62,6 +63,7 @@ class EpochInProgress:
     losses: list[torch.Tensor] = field(default_factory=list)
     trained: list[np.ndarray] = field(default_factory=list)
     noted: bool = False
+    beside: bool = False
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(Stopwatch.SECTIONS, 0.0))
 
     @property

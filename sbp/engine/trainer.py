@@ -17,6 +17,7 @@ from sbp.engine.device import Compute
 from sbp.engine.epoch import EpochInProgress, Stopwatch, composition
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.losses import SegmentationLoss
+from sbp.engine.parallel_scoring import ParallelScoring, Scores
 from sbp.engine.scoring import Scorer, aggregate_all
 from sbp.errors import TrainingDiverged
 from sbp.metrics import names
@@ -35,6 +36,7 @@ class Trainer:
     The sampler says what to score and what to train on. Each part of an epoch is done once, also across a
     restart, and notes what it did in `current` while signals wait. Callbacks go along, in their order.
     whole: what applies `model` to whole images where it is trained on tiles (Tiled); scorer has the same.
+    parallel: scores beside training, for a later epoch's draw; None: right before the draw.
     """
 
     model: nn.Module
@@ -55,6 +57,7 @@ class Trainer:
     callbacks: list[Callback] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     whole: nn.Module | None = None
+    parallel: ParallelScoring | None = None
 
     def __post_init__(self) -> None:
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -83,6 +86,8 @@ class Trainer:
             raise
         finally:
             self.progress.close()
+            if self.parallel is not None:
+                self.parallel.close()
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train epoch by epoch. Raises TrainingDiverged at a loss that is not finite. For signals, what
@@ -102,6 +107,7 @@ class Trainer:
         self._score(now, watch)
         self._measure(now, watch)
         self._draw(now)
+        self._score_beside(now)
         metrics = self._train(now, watch)
         metrics |= self._cost_metrics(now) | (now.measured or {})
         used = self._used(now.epoch + 1)
@@ -113,21 +119,64 @@ class Trainer:
         return EpochRecord(now.epoch, metrics, self.sampler.book.scores if now.has_scores else None)
 
     def _score(self, now: EpochInProgress, watch: Stopwatch) -> None:
-        """Forward passes for the scores that the sampler wants anew."""
+        """The scores that the draw wants anew: from a pass right now, or one that ran beside training."""
         if now.scored is not None:
             return
-        due = self.sampler.images_to_score(now.epoch)
-        scores = None
+        due = self._due_now(now.epoch)
+        fresh, late = None, None
         with watch.section("scoring"):
             if len(due):
                 self.progress.stage(now.epoch, "scoring", len(due))
-                scores = self.scorer.score(self.data.train, due, now.epoch, self.progress.advance)
+                fresh = self.scorer.score(self.data.train, due, now.epoch, self.progress.advance)
+            elif self.parallel is not None:
+                late = self.parallel.take(now.epoch, needed=self._nothing_scored())
         with defer_signals():
-            if scores is not None:
-                self.sampler.record_scores(due, scores, now.epoch)
+            if fresh is not None:
+                self.sampler.record_scores(due, fresh, now.epoch)
+            if late is not None:
+                self._take_over(late)
             self.ledger.scored += len(due)
             self.work_s += watch.seconds["scoring"]
-            now.scored, now.has_scores = len(due), len(due) > 0
+            now.scored, now.has_scores = len(due), len(due) > 0 or late is not None
+
+    def _due_now(self, epoch: int) -> np.ndarray:
+        """Images to score right before the draw: none where passes run beside training, but for the first."""
+        if self.parallel is None or (self.parallel.job is None and self._nothing_scored()):
+            return self.sampler.images_to_score(epoch)
+        return np.empty(0, dtype=np.int64)
+
+    def _nothing_scored(self) -> bool:
+        return bool(self.sampler.book.never_scored.all())
+
+    def _take_over(self, late: Scores) -> None:
+        assert self.parallel is not None
+        self.sampler.record_scores(late.indices, late.scores, late.epoch, late=True)
+        self.parallel.taken()
+
+    def _score_beside(self, now: EpochInProgress) -> None:
+        """Begin the pass that a later draw is due, with the weights before the epoch's first step; not if the
+        budget ends with this epoch."""
+        if self.parallel is None or now.beside:
+            return
+        due = self._due_beside(now)
+        with defer_signals():
+            if len(due):
+                self.parallel.start(self.scorer, due, now.epoch)
+                self.ledger.scored += len(due)
+                now.scored = (now.scored or 0) + len(due)
+            now.beside = True
+
+    def _due_beside(self, now: EpochInProgress) -> np.ndarray:
+        assert self.parallel is not None
+        assert now.indices is not None
+        nobody = np.empty(0, dtype=np.int64)
+        if self.parallel.job is not None:
+            return nobody
+        due = self.sampler.images_to_score(now.epoch + self.parallel.ahead)
+        spent = self.ledger.baseline_epochs + len(now.indices) / len(self.data.train)
+        spent += self.ledger.scoring_cost(len(due))
+        ends = self.budget.progress(now.epoch + 1, spent, self.work_s) >= SPENT
+        return nobody if ends else due
 
     def _measure(self, now: EpochInProgress, watch: Stopwatch) -> None:
         """What callbacks have to measure between scoring and training."""
@@ -224,7 +273,7 @@ class Trainer:
         if self._used(epoch) >= SPENT:
             return True
         # A scoring pass that eats all that is left would train nobody.
-        scoring = self.ledger.scoring_cost(len(self.sampler.images_to_score(epoch)))
+        scoring = self.ledger.scoring_cost(len(self._due_now(epoch)))
         return scoring > 0 and not self.budget.allows(self.ledger.baseline_epochs + scoring)
 
     def _used(self, epochs: float) -> float:
@@ -256,6 +305,7 @@ def snapshot(trainer: Trainer) -> dict[str, Any]:
         "work_s": trainer.work_s,
         "epoch": trainer.epoch,
         "current": None if current is None else current.state_dict(),
+        "parallel": None if trainer.parallel is None else trainer.parallel.state_dict(),
         "last": {"epoch": trainer.last.epoch, "metrics": trainer.last.metrics},
         "callbacks": {type(callback).__name__: callback.state_dict() for callback in trainer.callbacks},
     }
@@ -269,6 +319,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.ledger.trained, trainer.ledger.scored = state["ledger"]["trained"], state["ledger"]["scored"]
     trainer.work_s, trainer.epoch = state["work_s"], state["epoch"]
     trainer.current = None if state["current"] is None else EpochInProgress.from_state(state["current"])
+    if trainer.parallel is not None:
+        trainer.parallel.load_state_dict(state["parallel"])
     trainer.last = EpochRecord(**state["last"], scores=None)
     for callback in trainer.callbacks:
         callback.load_state_dict(state["callbacks"][type(callback).__name__])

@@ -44,7 +44,7 @@ METRICS = (
         "on every machine",
     ),
     Metric(FLOPS, "the same cost in floating-point operations"),
-    Metric(SCORED_FRACTION, "share of the images that were scored for this epoch, at the budget's expense"),
+    Metric(SCORED_FRACTION, "share of the images that were scored in this epoch, at the budget's expense"),
     Metric(
         "time/<scoring|monitoring|data|training|validation>_s", "seconds of the epoch by what they went to"
     ),

@@ -46,8 +46,8 @@ def run(
         log.info("finished before, taken from MLflow: %s", finished.name)
         return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
     progress.begin()
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
+    if threads := training_threads(config):
+        torch.set_num_threads(threads)
     seed_everything(config.seed)
     model = build.build_model(config, len(config.data.defects))
     data = open_cached(config)
@@ -67,6 +67,14 @@ def run(
             log.info("%s; masks for images: sbp predict %s FOLDER", measured, folder / "best.pt")
         remove_state(folder)
     return metrics
+
+
+def training_threads(config: Config) -> int | None:
+    """trainer.threads, or torch's own choice (None), less those of a scoring process: more threads than cores
+    would wait for each other."""
+    if config.trainer.threads or config.scoring.parallel != "process":
+        return config.trainer.threads
+    return max(1, torch.get_num_threads() - config.scoring.threads)
 
 
 def state_to_resume(config: Config, identity: str) -> dict[str, Any] | None:

@@ -21,12 +21,16 @@ NOT_RESULTS = {
     "trainer.workers",
     "trainer.save_every_s",
     "trainer.save_share",
+    "scoring.threads",
     "data.cache",
     "data.split_file",
     # their effect is in the content of the images on disk
     "data.exif",
     "data.official_splits",
 }
+
+PARALLEL = {"scoring.parallel", "scoring.device", "scoring.hand_over", "scoring.max_age"}
+"""Keys that matter only where scoring is parallel."""
 
 
 def fingerprint(config: Config) -> str:
@@ -36,10 +40,11 @@ def fingerprint(config: Config) -> str:
     count by their content, not by their place; so does the file that splits them. Classes of plugins count by
     the source of their package.
     """
+    ignored = NOT_RESULTS | (PARALLEL if config.scoring.parallel == "none" else set())
     values = {
         key: value
         for key, value in flattened(config).items()
-        if key not in NOT_RESULTS and not key.startswith(("tags", "tracking."))
+        if key not in ignored and not key.startswith(("tags", "tracking."))
     }
     if isinstance(config.data, DiskData) and config.data.root:
         values["data.root"] = content(config.data, config.output_root)

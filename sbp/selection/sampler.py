@@ -96,10 +96,12 @@ class SelectiveSampler(Sampler[int]):
             return np.empty(0, dtype=np.int64)
         return self.staleness.images_to_score(epoch, self.warmup_epochs, self.book)
 
-    def record_scores(self, indices: np.ndarray, scores: np.ndarray, epoch: int) -> None:
+    def record_scores(
+        self, indices: np.ndarray, scores: np.ndarray, epoch: int, *, late: bool = False
+    ) -> None:
         """Take scores (S, n, D) of `indices` (n,) into the book; see ScoreBook.record_scores."""
         if len(indices):
-            self.book.record_scores(indices, scores, epoch)
+            self.book.record_scores(indices, scores, epoch, late=late)
 
     def plan(self, epoch: int) -> EpochPlan:
         """Draw the images of `epoch` and shuffle them. Does not change the book."""

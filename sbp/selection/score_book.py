@@ -45,10 +45,14 @@ class ScoreBook:
         """(N,) bool."""
         return self.scored_at == NEVER
 
-    def record_scores(self, indices: np.ndarray, scores: np.ndarray, epoch: int) -> None:
+    def record_scores(
+        self, indices: np.ndarray, scores: np.ndarray, epoch: int, *, late: bool = False
+    ) -> None:
         """Write scores (S, n, D) of images `indices` (n,), taken in `epoch`; an image's last entry counts.
 
-        Raises ValueError, and writes nothing, if the shape is another or a score is not finite.
+        late: they come after the fact, from the weights at the start of `epoch`, and leave alone what the
+        book has of that epoch or a later one. Raises ValueError, and writes nothing, if the shape is another
+        or a score is not finite.
         """
         expected = (len(self.schemes), len(indices), self.scores.shape[2])
         if scores.shape != expected:
@@ -61,6 +65,9 @@ class ScoreBook:
         if not np.isfinite(scores.sum(dtype=np.float64)):
             bad = ~np.isfinite(scores).all(axis=(0, 2))
             raise ValueError(f"scores that are not finite, images {np.asarray(indices)[bad][:10].tolist()}")
+        if late:
+            older = self.scored_at[indices] < epoch
+            indices, scores = np.asarray(indices)[older], scores[:, older]
         for start in range(0, len(indices), CHUNK):  # temporaries stay small beside the book itself
             rows = _as_slice(indices[start : start + CHUNK])
             self.scores[:, rows] = scores[:, start : start + CHUNK]

@@ -1,10 +1,12 @@
 """Dead workers, images that break, losses that explode, clocks that jump."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -211,4 +213,57 @@ def test_memory_and_open_files_stay_flat_over_200_epochs(tmp_path, fault):
     early = np.median([number for count, number in files.items() if 20 <= count <= 60])
     late = np.median([number for count, number in files.items() if 150 <= count < 200])
     assert late - early <= 1, files
+    tally.survived()
+
+
+def is_scoring(pid: int) -> bool:
+    return b"scoring_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def scoring_processes(victim: Victim) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [pid for pid in children(victim.pid) if is_scoring(pid)]
+    return []
+
+
+@pytest.mark.faults
+def test_a_scoring_process_that_is_killed(tmp_path, fault):
+    """Its pass is done again by a new one: the result has the same bits, and no process is left behind."""
+    tally = fault("scoring process killed")
+    arguments = ("scoring.parallel=process", "beta=b8")
+    reference = Victim.start(tmp_path / "reference", *arguments)
+    assert reference.wait() == 0, reference.log.read_text()[-2000:]
+    victim = Victim.start(tmp_path / "hurt", *arguments)
+    for epoch in (2, 4):
+        tally.tried()
+        victim.wait_for(
+            lambda n=epoch: (
+                any(
+                    len((f / "epochs.jsonl").read_text().splitlines()) >= n
+                    for f in run_folders(tmp_path / "hurt")
+                )
+                and bool(scoring_processes(victim))
+            )
+        )
+        for pid in scoring_processes(victim):
+            os.kill(pid, signal.SIGKILL)
+    assert victim.wait() == 0, victim.log.read_text()[-2000:]
+    assert "a new one does its pass again" in victim.log.read_text()
+    assert_complete(tmp_path / "hurt", tmp_path / "reference")
+    tally.survived(2)
+
+
+@pytest.mark.faults
+def test_a_run_that_is_killed_takes_its_scoring_process_with_it(tmp_path, fault):
+    tally = fault("run killed beside its scoring process")
+    tally.tried()
+    victim = Victim.start(tmp_path, "scoring.parallel=process", "budget.compute=60")
+    victim.wait_for(lambda: bool(scoring_processes(victim)) and bool(run_folders(tmp_path)))
+    left = scoring_processes(victim)
+    victim.kill()
+    victim.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() and is_scoring(pid) for pid in left):
+        assert time.monotonic() < deadline, "the scoring process lives on"
+        time.sleep(0.1)
     tally.survived()
