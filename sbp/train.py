@@ -24,6 +24,7 @@ from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
+from sbp.sweep.launchers import register_launchers
 from sbp.sweep.processes import (
     back_to_the_queue,
     in_worker,
@@ -140,6 +141,7 @@ def log_to_file_only() -> None:
 def start(arguments: Sequence[str]) -> list[str]:
     """Hand a checked command line to Hydra; returns the lines of a sweep's jobs that failed."""
     failed_jobs.clear()
+    register_launchers()
     before = sys.argv
     sys.argv = [before[0], *plain(arguments)]
     try:

@@ -1,7 +1,7 @@
 """A SLURM cluster of one node on this machine: `python -m tests.engines.slurm COMMAND ...` runs one in it.
 
-Debian's packages `slurm-wlm` and `munge` are needed, but nothing of the system is touched: configuration,
-key, state and logs are in a folder of their own, the daemons take free ports, and end with the command. Jobs are
+Debian's packages `slurm-wlm` and `munge` are needed, but nothing of the system is touched: configuration, key,
+state and logs are in a folder of their own, the daemons take free ports, and end with the command. Jobs are
 real: submitted by sbatch, started by slurmd, killed by scancel.
 """
 

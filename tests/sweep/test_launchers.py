@@ -13,9 +13,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
-from hydra_plugins.sbp_launchers import submitit_jobs
 from sbp.config.paths import conf_dir
+from sbp.config.preflight import check_overrides
+from sbp.errors import UserError
 from sbp.sweep import processes
+from sbp.sweep.launchers import register_launchers, submitit_jobs
 from tests.conftest import ROOT
 from tests.engines.sweeps import (
     Sweep,
@@ -30,10 +32,20 @@ from tests.engines.sweeps import (
 
 @pytest.mark.parametrize("launcher", ["slurm", "slurm_local", "ray_cluster"])
 def test_hydra_finds_our_launchers(launcher):
+    register_launchers()
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         cfg = compose("config", overrides=[f"hydra/launcher={launcher}"], return_hydra_config=True)
     made = Plugins.instance()._instantiate(cfg.hydra.launcher)
-    assert type(made).__module__.startswith("hydra_plugins.sbp_launchers")
+    assert type(made).__module__.startswith("sbp.sweep.launchers")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "extra"), [("slurm", "slurm"), ("slurm_local", "slurm"), ("ray_cluster", "ray")]
+)
+def test_a_launcher_whose_extra_is_not_installed_is_one_line(launcher, extra, monkeypatch):
+    monkeypatch.setattr("sbp.config.engines.find_spec", lambda module: None)
+    with pytest.raises(UserError, match=rf"^hydra/launcher={launcher}: needs .*sbp\[{extra}\]'$"):
+        check_overrides(["-m", f"hydra/launcher={launcher}", "seed=0,1"])
 
 
 @pytest.mark.slow

@@ -14,6 +14,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sbp.sweep.lost import lost_job
+from sbp.utils import signals
+
 HANDED_ON = ("SBP_", "MLFLOW_")
 """Environment variables that jobs need too: the workers of a running cluster do not have them."""
 
@@ -35,8 +38,6 @@ class RayLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         import ray
-
-        from sbp.utils import signals
 
         setup_globals()
         init, remote = (_given(self.settings[part]) for part in ("init", "remote"))
@@ -63,8 +64,6 @@ class RayLauncher(Launcher):
 
     def _result(self, task: Any, overrides: Sequence[str], number: int) -> JobReturn:
         import ray
-
-        from sbp.sweep.lost import lost_job
 
         try:
             return ray.get(task)

@@ -19,6 +19,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sbp.sweep.lost import lost_job
+
 ASK_S = 10.0
 """How often the cluster is asked for the jobs that it still has."""
 GRACE_S = 10.0
@@ -86,8 +88,6 @@ class SubmititLauncher(Launcher):
 
     def _result(self, job: Any, overrides: Sequence[str], number: int) -> JobReturn:
         from submitit.core.utils import UncompletedJobError
-
-        from sbp.sweep.lost import lost_job
 
         if job.paths.result_pickle.exists():
             try:
