@@ -14,8 +14,8 @@ GIVEN_BUDGETS = $(if $(BUDGETS),--budgets $(BUDGETS))
 TAKEN := $(if $(filter-out 0,$(RECORDED)),--recorded)
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo reproduce report docs record train ui test test-slow test-faults test-engines check format golden bench \
-	clean
+.PHONY: help setup demo reproduce report docs record train ui test test-slow test-faults test-engines check \
+	format golden bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

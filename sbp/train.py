@@ -25,15 +25,10 @@ from sbp.config.preflight import check_overrides
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
 from sbp.sweep.launchers import register_launchers
-from sbp.sweep.processes import (
-    back_to_the_queue,
-    in_worker,
-    leave_worker,
-    queue_warning,
-    stop_with_the_sweep,
-)
+from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
 from sbp.sweep.progress import JobProgress, differing, sweep_progress
 from sbp.sweep.remaining import remaining
+from sbp.sweep.requeue import back_to_the_queue, queue_warning
 from sbp.tracking.store import check_store
 from sbp.utils import signals
 from sbp.utils.pipes import outlive_closed_pipes

@@ -6,15 +6,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-
-from sbp.utils import signals
 
 SWEEP_VARIABLE = "SBP_SWEEP_PID"
 GRACE_S = 20.0
 """What a worker has to close its run after SIGTERM."""
 _watching = False
-_to_the_queue: Callable[[int, None], object] | None = None
 
 log = logging.getLogger("sbp")
 
@@ -55,29 +51,3 @@ def stop_with_the_sweep(interval_s: float = 1.0) -> None:
 def leave_worker() -> None:
     """End this worker at once: its pool would otherwise give it the next job of a sweep that has ended."""
     os._exit(128 + signal.SIGTERM)
-
-
-def queue_warning() -> list[int]:
-    """The signal that tells a job of a cluster's queue that it will be stopped, as its time is nearly up or
-    others want the node; none outside jobs of submitit, which has a handler for it."""
-    global _to_the_queue
-    if "SUBMITIT_EXECUTOR" not in os.environ:
-        return []
-    number = getattr(signal, "SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2"), None)
-    handler = signal.getsignal(number) if number else None
-    if callable(handler) and handler.__module__.startswith("submitit."):
-        _to_the_queue = handler
-    return [number] if _to_the_queue and number else []
-
-
-def back_to_the_queue() -> str:
-    """After that signal, when the run is closed: leave the job to submitit, which puts it back into the queue
-    and ends this process. Returns why it does not; empty if it was another signal."""
-    number = signals.raised()
-    if _to_the_queue is None or number not in queue_warning():
-        return ""
-    try:
-        _to_the_queue(number, None)
-    except Exception as error:  # it was in the queue too often
-        return str(error)
-    return ""

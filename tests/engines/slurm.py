@@ -1,8 +1,8 @@
 """A SLURM cluster of one node on this machine: `python -m tests.engines.slurm COMMAND ...` runs one in it.
 
-Debian's packages `slurm-wlm` and `munge` are needed, but nothing of the system is touched: configuration, key,
-state and logs are in a folder of their own, the daemons take free ports, and end with the command. Jobs are
-real: submitted by sbatch, started by slurmd, killed by scancel.
+It needs Debian's packages slurm-wlm and munge, and touches nothing of the system: configuration, key, state
+and logs are in a folder of their own, the daemons take free ports and end with the command. Jobs are real:
+submitted by sbatch, started by slurmd, killed by scancel.
 """
 
 import contextlib

@@ -1,11 +1,9 @@
-"""Launchers: a job that ends without a result does not end its sweep, and goes back into the queue if it can.
+"""Launchers: a job that ends without a result does not end its sweep.
 
 tests/engines has the same on a real SLURM and a real Ray.
 """
 
 import math
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -16,9 +14,7 @@ from omegaconf import OmegaConf
 from sbp.config.paths import conf_dir
 from sbp.config.preflight import check_overrides
 from sbp.errors import UserError
-from sbp.sweep import processes
 from sbp.sweep.launchers import register_launchers, submitit_jobs
-from tests.conftest import ROOT
 from tests.engines.sweeps import (
     Sweep,
     assert_whole,
@@ -141,49 +137,3 @@ def test_a_lost_job_leaves_a_line_in_its_folder_and_a_result_that_is_nan(jobs, t
     assert math.isnan(result.return_value)
     line = (tmp_path / "5" / "failure.txt").read_text()
     assert line.startswith("seed=3: its slurm job 7_1 ended without a result: OUT_OF_MEMORY (see ")
-
-
-# a warning of the queue
-
-QUEUED = """
-import os, signal, sys
-from sbp.sweep import processes
-from sbp.utils import signals
-os.environ["SUBMITIT_EXECUTOR"] = "slurm"
-def requeue(number, frame):
-    print("asked", flush=True)
-    if sys.argv[1] == "refused": raise RuntimeError("timed-out too many times")
-    sys.exit(7)
-requeue.__module__ = "submitit.core.job_environment"
-signal.signal(signal.SIGUSR2, requeue)
-for _ in range(2):  # a second job in the same process
-    signals.install(*processes.queue_warning())
-try:
-    with signals.defer_signals():
-        os.kill(os.getpid(), signal.SIGTERM if sys.argv[1] == "terminated" else signal.SIGUSR2)
-        print("step done", flush=True)
-    print("too late")
-except SystemExit as end:
-    print("closed", end.code, flush=True)
-    print("reason:", processes.back_to_the_queue())
-"""
-
-
-@pytest.mark.parametrize(
-    ("case", "said", "code"),
-    [
-        ("granted", "step done|closed 140|asked", 7),
-        ("refused", "step done|closed 140|asked|reason: timed-out too many times", 0),
-        ("terminated", "step done|closed 143|reason:", 0),
-    ],
-)
-def test_a_warning_of_the_queue_ends_the_run_between_two_steps_and_then_asks_submitit(case, said, code):
-    done = subprocess.run([sys.executable, "-c", QUEUED, case], cwd=ROOT, capture_output=True, text=True)
-    assert [line.strip() for line in done.stdout.splitlines()] == said.split("|"), done.stderr
-    assert done.returncode == code
-
-
-def test_outside_a_queue_no_further_signal_is_taken(monkeypatch):
-    monkeypatch.delenv("SUBMITIT_EXECUTOR", raising=False)
-    assert processes.queue_warning() == []
-    assert processes.back_to_the_queue() == ""
