@@ -91,6 +91,14 @@ def alive(number: int) -> bool:
         return False
 
 
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
+    options = ["hydra/launcher=ray_cluster", "hydra.launcher.ray.init.address=auto"]
+    with running(Sweep(tmp_path, *options, environment=QUIET)) as sweep:
+        assert sweep.wait() == 2, sweep.said
+    assert "sbp: hydra/launcher=ray_cluster: Could not find any running Ray instance" in sweep.said
+    assert "Traceback" not in sweep.said
+
+
 @pytest.fixture
 def address(tmp_path_factory) -> Iterator[str]:
     """A cluster of two workers that was started before, elsewhere, and knows nothing of the sweep."""

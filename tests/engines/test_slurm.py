@@ -75,6 +75,13 @@ def test_a_sweep_with_a_killed_job_trains_the_others_and_a_second_start_only_tha
     assert after[hurt].folder == victim
 
 
+def test_what_the_cluster_cannot_give_is_one_line(cluster, tmp_path):
+    with running(Sweep(tmp_path, *LAUNCHER, "hydra.launcher.mem_gb=100000", environment=cluster)) as sweep:
+        assert sweep.wait() == 2
+    assert "sbp: hydra/launcher=slurm: sbatch: error: Memory specification can not be satisfied" in sweep.said
+    assert "Traceback" not in sweep.said
+
+
 @pytest.mark.parametrize("how", ["warned", "requeued"])
 def test_a_job_that_goes_back_into_the_queue_resumes_there(cluster, tmp_path, how):
     """Its time is nearly up, of which SLURM warns with SIGUSR2, or the cluster needs its node."""

@@ -20,6 +20,7 @@ from tests.engines.sweeps import (
     assert_whole,
     folders,
     kill_worker,
+    parent,
     recorded,
     running,
     said_by_jobs,
@@ -42,6 +43,14 @@ def test_a_launcher_whose_extra_is_not_installed_is_one_line(launcher, extra, mo
     monkeypatch.setattr("sbp.config.engines.find_spec", lambda module: None)
     with pytest.raises(UserError, match=rf"^hydra/launcher={launcher}: needs .*sbp\[{extra}\]'$"):
         check_overrides(["-m", f"hydra/launcher={launcher}", "seed=0,1"])
+
+
+def test_a_machine_without_slurm_is_one_line(tmp_path):
+    with running(Sweep(tmp_path, "hydra/launcher=slurm", environment={"PATH": ""})) as sweep:
+        assert sweep.wait() == 2, sweep.said
+    assert sweep.said.splitlines()[-1].startswith('sbp: hydra/launcher=slurm: Could not detect "srun"')
+    assert "Traceback" not in sweep.said
+    assert parent(tmp_path).info.status == "FAILED"
 
 
 @pytest.mark.slow

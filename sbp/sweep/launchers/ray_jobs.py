@@ -14,6 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sbp.sweep.launchers.refused import refusal_as_line
 from sbp.sweep.lost import lost_job
 from sbp.utils import signals
 
@@ -44,7 +45,8 @@ class RayLauncher(Launcher):
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         if not ray.is_initialized():
-            ray.init(**init)
+            with refusal_as_line(self.config, ConnectionError, RuntimeError, TypeError, ValueError):
+                ray.init(**init)
             signals.install()  # Ray has put its own handlers in their place
         start = ray.remote(**remote)(run_there)
         environment = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}

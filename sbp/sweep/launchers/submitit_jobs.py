@@ -19,7 +19,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sbp.sweep.launchers.refused import refusal_as_line
 from sbp.sweep.lost import lost_job
+from sbp.utils import signals
 
 ASK_S = 10.0
 """How often the cluster is asked for the jobs that it still has."""
@@ -46,8 +48,10 @@ class SubmititLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
-        jobs = self._submit(job_overrides, numbers)
+        jobs: list[Any] = []
         try:
+            with signals.defer_signals():
+                jobs = self._submit(job_overrides, numbers)
             self._wait(jobs)
         except BaseException:  # the sweep is stopped, and its jobs with it
             for job in jobs:
@@ -56,12 +60,27 @@ class SubmititLauncher(Launcher):
         return [self._result(*given) for given in zip(jobs, job_overrides, numbers, strict=True)]
 
     def _submit(self, job_overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> list[Any]:
+        folder = Path(str(self.config.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        log.info("%s jobs of submitit: %d, sweep's folder: %s", self.cluster, len(numbers), folder)
+        for number, overrides in zip(numbers, job_overrides, strict=True):
+            log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
+        with refusal_as_line(self.config, RuntimeError, ValueError):
+            return self._executor().map_array(
+                self.job,
+                [list(overrides) for overrides in job_overrides],
+                ["hydra.sweep.dir"] * len(numbers),
+                numbers,
+                [f"job_id_for_{number}" for number in numbers],
+                [Singleton.get_state()] * len(numbers),
+            )
+
+    def _executor(self) -> Any:
+        """submitit's, with the launcher's settings: those of one cluster only carry its name there."""
         import submitit
         from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
         settings = dict(self.job.params)
-        folder = Path(str(self.config.hydra.sweep.dir))
-        folder.mkdir(parents=True, exist_ok=True)
         first = {"folder": settings.pop("submitit_folder")}
         if "max_num_timeout" in settings:
             first[f"{self.cluster}_max_num_timeout"] = settings.pop("max_num_timeout")
@@ -69,18 +88,7 @@ class SubmititLauncher(Launcher):
         everywhere = BaseQueueConf.__dataclass_fields__
         named = {key: key if key in everywhere else f"{self.cluster}_{key}" for key in settings}
         executor.update_parameters(**{named[key]: value for key, value in settings.items()})
-        log.info("%s jobs of submitit: %d, sweep's folder: %s", self.cluster, len(numbers), folder)
-        for number, overrides in zip(numbers, job_overrides, strict=True):
-            log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
-        state = Singleton.get_state()
-        return executor.map_array(
-            self.job,
-            [list(overrides) for overrides in job_overrides],
-            ["hydra.sweep.dir"] * len(numbers),
-            numbers,
-            [f"job_id_for_{number}" for number in numbers],
-            [state] * len(numbers),
-        )
+        return executor
 
     @abstractmethod
     def _wait(self, jobs: Sequence[Any]) -> None:
