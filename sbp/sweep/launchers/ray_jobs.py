@@ -14,8 +14,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sbp.sweep.launchers.refused import refusal_as_line
 from sbp.sweep.launchers.lost import lost_job
+from sbp.sweep.launchers.refused import refusal_as_line
 from sbp.utils import signals
 
 HANDED_ON = ("SBP_", "MLFLOW_")

@@ -19,8 +19,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sbp.sweep.launchers.refused import refusal_as_line
 from sbp.sweep.launchers.lost import lost_job
+from sbp.sweep.launchers.refused import refusal_as_line
 from sbp.utils import signals
 
 ASK_S = 10.0
