@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -149,6 +150,8 @@ def start(arguments: Sequence[str]) -> list[str]:
 def main() -> None:
     """Check the command line, then hand over to Hydra."""
     outlive_closed_pipes()
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and int(os.environ.get("RANK", 0)) > 0:
+        follow()
     signals.install()
     try:
         _main()
@@ -161,11 +164,21 @@ def main() -> None:
         raise
 
 
+def follow() -> NoReturn:
+    """Train along with the process that torchrun has started first, which composes the config."""
+    from sbp.run.follower import main
+    from sbp.run.ranks import join_torchrun
+
+    sys.exit(main(join_torchrun))
+
+
 def _main() -> None:
     for note in without_plus(sys.argv[1:])[1]:
         print(f"sbp: {note}", file=sys.stderr)
     try:
         plan = check_overrides(sys.argv[1:])
+        if plan.sweep and "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise UserError("-m under torchrun: a sweep starts its own processes, with trainer.processes=N")
         check_stores(j.config for j in plan.jobs)
         jobs = len(remaining(j.config for j in plan.jobs)) if plan.sweep and plan.complete else 0
     except UserError as error:

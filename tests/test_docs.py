@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,9 @@ def filled_in(line: str, folder: Path) -> list[str]:
 def test_commands_of_the_docs_are_right(line, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("SBP_OUTPUT", str(tmp_path))
     words = filled_in(line, folder)
+    if words[0] == "torchrun":
+        assert shutil.which("torchrun", path=Path(sys.executable).parent)
+        words = ["python", *words[words.index("-m") :]]
     if any(name in line for name in NEEDS):
         pytest.skip("an option of a package that is not installed here")
     if words[0] == "make":

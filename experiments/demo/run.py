@@ -14,10 +14,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.demo.examples import chosen_images, example_of, rules
+from sbp.config import from_values
 from sbp.config.paths import output_root
 from sbp.plots.comparison import comparison_figure, comparison_metrics
 from sbp.plots.style import save_png
-from sbp.predict import config_of, evaluate_split, predict_split
+from sbp.predict import evaluate_split, predict_split
 from sbp.report.results import kept_fraction, write_rows
 from sbp.report.run_curves import full_label, run_curve
 from sbp.run.checkpoint import load_checkpoint
@@ -82,7 +83,7 @@ def comparison(runs: list[RecordedRun]) -> Figure:
     for run in runs:
         split, probabilities[full_label(run)] = predict_split(run.folder / "last.pt", "test")
     defects = runs[0].defects
-    evaluation = config_of(load_checkpoint(runs[0].folder / "last.pt")).evaluation
+    evaluation = from_values(load_checkpoint(runs[0].folder / "last.pt").config).evaluation
     examples = [example_of(split, i, probabilities, defects, evaluation) for i in chosen_images(split)]
     curves = [run_curve(run, comparison_metrics(defects)) for run in runs]
     title = "Baseline and selective training at the same compute"

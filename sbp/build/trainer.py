@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import nn
 
 from sbp import config as c
@@ -13,12 +14,14 @@ from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
+from sbp.engine.batch_norm import share_batch_norm
 from sbp.engine.budget import Ledger
 from sbp.engine.callbacks import Callback, ScoreMonitor
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.gradients import GradientProbe
 from sbp.engine.losses import SegmentationLoss
+from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
@@ -83,13 +86,17 @@ def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> 
 
 
 def build_evaluator(
-    config: c.Config, defects: Sequence[str], compute: Compute, shape: tuple[int, int]
+    config: c.Config,
+    defects: Sequence[str],
+    compute: Compute,
+    shape: tuple[int, int],
+    ranks: Ranks = ALONE,
 ) -> Evaluator:
-    """How splits are measured. shape: height and width of the data set's images."""
+    """How splits are measured. shape: height and width of the data set's images. ranks: who measures."""
     settings, loss, precision = config.evaluation, make("loss", config.loss), config.trainer.precision
     batch, thresholds = images_at_once(config, settings.batch_size, shape), tuple(settings.iou_thresholds)
     return Evaluator(
-        defects, loss, compute, batch, precision, settings.threshold, settings.min_area, thresholds
+        defects, loss, compute, batch, precision, settings.threshold, settings.min_area, thresholds, ranks
     )
 
 
@@ -107,14 +114,40 @@ def build_callbacks(
     return callbacks
 
 
-def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: Progress) -> Trainer:
-    """Everything a run needs, wired together; `model` is moved to the device."""
+def check_loss(loss: SegmentationLoss) -> None:
+    """Raise UserError for a loss that several processes cannot compute together."""
+    own = next(cls for cls in type(loss).__mro__ if "reduce" in vars(cls))
+    if not vars(own).get("sums_over_ranks", False):
+        raise UserError(
+            f"loss={loss.name} with several processes: its reduce must add up over the batch with "
+            f"sbp.engine.ranks.batch_sum, and {own.__name__} say so with sums_over_ranks = True"
+        )
+
+
+def set_threads(config: c.Config) -> None:
+    """Tell torch of trainer.threads; null leaves its own choice, less the threads of a scoring process: more
+    threads than cores would wait for each other."""
+    threads, scoring = config.trainer.threads, config.scoring
+    if not threads and scoring.parallel == "process":
+        threads = max(1, torch.get_num_threads() - scoring.threads)
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def build_trainer(
+    config: c.Config, model: nn.Module, data: DataSet, progress: Progress, ranks: Ranks = ALONE
+) -> Trainer:
+    """Everything a run needs, wired together; `model` is moved to the device. ranks: those that train it."""
     shape, scoring, trainer = data.train.image_shape, config.scoring, config.trainer
     cost = image_cost(config, model, shape)
     compute = Compute(trainer.device, trainer.channels_last, data.mean, data.std)
     model = compute.place(model)
+    if ranks.count > 1:
+        model = share_batch_norm(model)
     whole = whole_images(config, model, compute)
     loss = make("loss", config.loss)
+    if ranks.count > 1:
+        check_loss(loss)
     aggregations, batch = build_aggregations(config), images_at_once(config, scoring.batch_size, shape)
     scorer = Scorer(
         whole, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed
@@ -127,10 +160,10 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         loss=loss,
         optimizer=make("optimizer", config.optimizer).build(model.parameters()),
         data=data,
-        loader=TrainLoader(data.train, augmentation, trainer.batch_size, trainer.workers, tiles),
+        loader=TrainLoader(data.train, augmentation, trainer.batch_size, trainer.workers, tiles, ranks.share),
         sampler=sampler,
         scorer=scorer,
-        evaluator=build_evaluator(config, data.defects, compute, shape),
+        evaluator=build_evaluator(config, data.defects, compute, shape, ranks),
         budget=config.budget,
         ledger=Ledger(len(data.train), cost),
         compute=compute,
@@ -142,4 +175,5 @@ def build_trainer(config: c.Config, model: nn.Module, data: DataSet, progress: P
         progress=progress,
         whole=whole,
         parallel=parallel_scoring(scoring, scorer, data) if sampler.policy.needs_scores else None,
+        ranks=ranks,
     )

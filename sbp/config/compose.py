@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sbp.config.files import fill_from_files
 from sbp.config.help import options_text
 from sbp.config.root import Config
-from sbp.config.schemas import all_options, schema
+from sbp.config.schemas import OPEN_GROUPS, all_options, schema
 from sbp.errors import UserError
 from sbp.plugins.discovery import plugin_folders
 
@@ -60,6 +60,15 @@ def validated(cfg: DictConfig) -> Config:
         raise UserError("the config does not follow the root schema; config.yaml must list root_schema first")
     _reject_added_keys(config, "")
     return config
+
+
+def from_values(values: dict[str, Any]) -> Config:
+    """The config of these values, as `dataclasses.asdict` gives them. Raises UserError as `validated`."""
+    register_schemas()
+    root = OmegaConf.create(ConfigStore.instance().load("root_schema.yaml").node)
+    for group in OPEN_GROUPS:
+        root[group] = OmegaConf.structured(schema(group, values[group]["name"]))
+    return validated(OmegaConf.merge(root, OmegaConf.create(values)))  # type: ignore[arg-type]
 
 
 def _reject_added_keys(node: Any, prefix: str) -> None:

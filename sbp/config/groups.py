@@ -191,7 +191,9 @@ def known_threads(key: str, number: int) -> None:
 class TrainerConfig:
     """Where and how to compute. threads: of torch, null for its own choice; workers: loader processes,
     null: see TrainLoader; save_every_s: seconds after which the state is saved within an epoch, too;
-    save_share: of the time that saving may take: not after each epoch if they are very short; 1: always."""
+    save_share: of the time that saving may take: not after each epoch if they are very short; 1: always.
+    processes: that train the model together, on this machine, each with a device of its own if those are
+    GPUs; batch_size is that of all of them. Under torchrun its number counts."""
 
     device: str = "cpu"
     precision: str = "fp32"
@@ -201,6 +203,7 @@ class TrainerConfig:
     threads: int | None = None
     save_every_s: float = 300.0
     save_share: float = 0.02
+    processes: int = 1
 
     def __post_init__(self) -> None:
         known_device("trainer.device", self.device)
@@ -209,6 +212,8 @@ class TrainerConfig:
         require(0 < self.save_share <= 1, "trainer.save_share", self.save_share, "above 0, at most 1")
         known_threads("trainer.threads", self.threads or 1)
         known_threads("trainer.workers", self.workers or 0)
+        at_least(1, trainer__processes=self.processes)
+        known_threads("trainer.processes", self.processes)
         at_least(0, trainer__workers=self.workers, trainer__save_every_s=self.save_every_s)
 
 

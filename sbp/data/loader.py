@@ -22,7 +22,8 @@ from sbp.seeding import Purpose, generator
 
 @dataclass(frozen=True)
 class Batch:
-    """images (B, H, W, C) and masks (B, H, W, D) uint8 on the CPU, and the image numbers (B,)."""
+    """images (B, H, W, C) and masks (B, H, W, D) uint8 on the CPU, and the image numbers (B,); those of the
+    whole batch where images and masks are one process's share of it."""
 
     images: Tensor
     masks: Tensor
@@ -30,17 +31,29 @@ class Batch:
 
 
 class AugmentedImages(Dataset):
-    """Augmented training images, or tiles of them, fetched by (epoch, index, copy), a batch at a time."""
+    """Augmented training images, or tiles of them, fetched by (epoch, index, copy), a batch at a time.
 
-    def __init__(self, split: Split, augmentation: Augmentation, tiles: TrainingTiles | None = None):
-        self.split, self.augmentation, self.tiles = split, augmentation, tiles
+    share: the part of each batch that is wanted here.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        augmentation: Augmentation,
+        tiles: TrainingTiles | None = None,
+        share: slice = slice(None),
+    ):
+        self.split, self.augmentation, self.tiles, self.share = split, augmentation, tiles, share
 
     def __len__(self) -> int:
         return len(self.split)
 
     def __getitems__(self, keys: list[tuple[int, int, int]]) -> Batch:
-        pairs = [self._pair(*key) for key in keys]
-        images, masks = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*pairs, strict=True))
+        mine = keys[self.share]
+        pairs = [self._pair(*key) for key in mine or keys[:1]]
+        images, masks = (
+            torch.from_numpy(np.stack(arrays)[: len(mine)]) for arrays in zip(*pairs, strict=True)
+        )
         return Batch(images, masks, np.array([index for _, index, _ in keys]))
 
     def _pair(self, epoch: int, index: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +112,7 @@ class TrainLoader:
 
     workers: processes that prepare batches beside training; None: one where that is work, for images that
     are read from their files or go through several transforms, else none. tiles: train on these tiles of each
-    image instead of on the whole; batch_size counts tiles then.
+    image instead of on the whole; batch_size counts tiles then. share: this process's part of each batch.
     """
 
     def __init__(
@@ -109,13 +122,14 @@ class TrainLoader:
         batch_size: int,
         workers: int | None = 0,
         tiles: TrainingTiles | None = None,
+        share: slice = slice(None),
     ):
         if workers is None:
             workers = int(isinstance(split.images, StreamedArray) or augmentation.steps > 1)
         self.batches = EpochBatchSampler(batch_size, tiles)
         self.tiles_per_image = 1 if tiles is None else len(tiles)
         self.loader = DataLoader(
-            AugmentedImages(split, augmentation, tiles),
+            AugmentedImages(split, augmentation, tiles, share),
             batch_sampler=self.batches,
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -27,7 +27,12 @@ class Callback:
     A callback leaves weights, scores that selection uses, and the global random generators as they are. What
     it must know after a restart it gives in `state_dict`, which goes into the run's state. A run may be
     killed anywhere; signals that can wait do so until the hook is over where that is said.
+
+    on_every_rank: where several processes train the model, whether all of them call it, or only the one that
+    records. One that scores or evaluates through the trainer must be called by all.
     """
+
+    on_every_rank = False
 
     def on_fit_start(self, trainer: "Trainer") -> None:
         """Training begins or, after the states were loaded, is resumed."""
@@ -61,6 +66,8 @@ class Callback:
 class ScoreMonitor(Callback):
     """Scores everything every so many epochs, at no charge to the budget, if the policy needs no scores."""
 
+    on_every_rank = True
+
     def __init__(self, every: int):
         self.every = every
 
@@ -70,7 +77,7 @@ class ScoreMonitor(Callback):
         if trainer.sampler.policy.needs_scores or now.epoch % self.every or now.has_scores:
             return {}
         everything = np.arange(len(trainer.data.train))
-        scores = trainer.scorer.score(trainer.data.train, everything, now.epoch)
+        scores = trainer.score(everything, now.epoch)
         with defer_signals():
             trainer.sampler.record_scores(everything, scores, now.epoch)
             now.has_scores = True

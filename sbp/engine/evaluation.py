@@ -13,6 +13,7 @@ from sbp.data.loader import plain_batches
 from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
+from sbp.engine.ranks import ALONE, Ranks
 from sbp.metrics import PixelAveragePrecision, RegionAveragePrecision, mean_over_defects, names
 from sbp.selection.aggregation import Mean
 
@@ -42,7 +43,8 @@ class Evaluator:
     """How a split is measured; sbp.metrics.names says what each metric is.
 
     threshold: probability above which a pixel belongs to a predicted region. min_area: predicted regions
-    of fewer pixels do not count. iou_thresholds: a region counts as found above each of them in turn.
+    of fewer pixels do not count. iou_thresholds: a region counts as found above each of them in turn. ranks:
+    share the images out, each has the metrics of all.
     """
 
     defects: Sequence[str]
@@ -53,6 +55,7 @@ class Evaluator:
     threshold: float = 0.5
     min_area: int = 1
     iou_thresholds: Sequence[float] = (0.10, 0.20, 0.30, 0.40, 0.50)
+    ranks: Ranks = ALONE
 
     def evaluate(self, model: nn.Module, split: Split, prefix: str) -> dict[str, float]:
         """Metrics `prefix/map`, `prefix/map/<defect>`, `prefix/pixel_ap/...`, `prefix/loss/...`.
@@ -64,7 +67,7 @@ class Evaluator:
         clean = None if split.clean_masks is None else self._regions()
         losses = np.zeros(len(self.defects))
         with evaluating(model):
-            for batch in plain_batches(split, np.arange(len(split)), self.batch_size):
+            for batch in plain_batches(split, np.arange(len(split))[self.ranks.share], self.batch_size):
                 target, valid = self.compute.targets(batch.masks)
                 with self.compute.autocast(self.precision):
                     logits = model(self.compute.inputs(batch.images))
@@ -79,6 +82,11 @@ class Evaluator:
                 regions.update(probabilities, target)
                 if clean is not None and split.clean_masks is not None:
                     clean.update(probabilities, _channels_first(split.clean_masks[batch.indices]))
+        if self.ranks.count > 1:
+            pixels.add_others(self.ranks.added_up)
+            for found in (regions, clean) if clean is not None else (regions,):
+                found.add_others(self.ranks.added_up, self.ranks.concatenated)
+            losses = self.ranks.added_up(losses)
         values = {"map": regions.compute().ap, "pixel_ap": pixels.compute(), "loss": losses / len(split)}
         if clean is not None:
             values["clean_map"] = clean.compute().ap
@@ -132,6 +140,8 @@ class AnnotationCeiling(Callback):
 
 class FinalTest(Callback):
     """Measures the test split with the last model: once, and chosen by nothing."""
+
+    on_every_rank = True
 
     def on_fit_end(self, trainer: "Trainer", record: EpochRecord) -> None:
         record.metrics.update(trainer.evaluate("test"))

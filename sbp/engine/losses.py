@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 class SegmentationLoss(ABC):
     """A loss on logits and target (B, D, H, W), target in {0, 1}. valid: (B, D, H, W) bool, which pixels
-    count, or None for all."""
+    count, or None for all.
+
+    sums_over_ranks: said by the class that defines `reduce`: what it adds up over the batch it adds up with
+    sbp.engine.ranks.batch_sum, so that several processes can share a batch.
+    """
 
     name: str
+    sums_over_ranks = True
 
     @abstractmethod
     def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -31,7 +36,13 @@ class SegmentationLoss(ABC):
 
 
 def mean_where(values: Tensor, valid: Tensor | None) -> Tensor:
-    """The mean over the pixels that count; 0 where none does."""
+    """The mean over the pixels that count, of all ranks that share the batch; 0 where none does."""
+    from sbp.engine.ranks import batch_is_shared, batch_sum
+
+    if batch_is_shared():
+        counted = values.new_tensor(values.numel()) if valid is None else valid.sum()
+        total = values.sum() if valid is None else (values * valid).sum()
+        return batch_sum(total) / batch_sum(counted.to(values.dtype)).clamp_min(1)
     if valid is None:
         return values.mean()
     return (values * valid).sum() / valid.sum().clamp_min(1)
@@ -83,15 +94,19 @@ class DiceBce(Bce):
     without the defect from counting as a loss of 1 each. dice_weight: share of the Dice term in [0, 1].
     """
 
+    sums_over_ranks = True
+
     def __init__(self, dice_weight: float = 0.5):
         fraction(dice_weight=dice_weight)
         self.dice_weight = dice_weight
 
     def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        from sbp.engine.ranks import batch_sum
+
         probability = logits.sigmoid()
         if valid is not None:
             probability = probability * valid
-        overlap = 2 * (probability * target).sum(dim=(0, 2, 3)) + 1
-        total = probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3)) + 1
+        overlap = 2 * batch_sum((probability * target).sum(dim=(0, 2, 3))) + 1
+        total = batch_sum(probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3))) + 1
         dice = 1 - (overlap / total).mean()
         return (1 - self.dice_weight) * mean_where(loss_map, valid) + self.dice_weight * dice

@@ -1,13 +1,15 @@
 """The training loop: score, select, train, evaluate, until the budget is spent."""
 
+import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sbp.data.dataset import DataSet
 from sbp.data.loader import Batch, TrainLoader
@@ -18,6 +20,7 @@ from sbp.engine.epoch import EpochInProgress, Stopwatch, composition
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.losses import SegmentationLoss
 from sbp.engine.parallel_scoring import ParallelScoring, Scores
+from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer, aggregate_all
 from sbp.errors import TrainingDiverged
 from sbp.metrics import names
@@ -37,6 +40,8 @@ class Trainer:
     restart, and notes what it did in `current` while signals wait. Callbacks go along, in their order.
     whole: what applies `model` to whole images where it is trained on tiles (Tiled); scorer has the same.
     parallel: scores beside training, for a later epoch's draw; None: right before the draw.
+    ranks: several processes train `model` together, each with such a trainer, in step; its BatchNorm and its
+    evaluator must know of them. The batch size is that of all of them.
     """
 
     model: nn.Module
@@ -58,8 +63,12 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     whole: nn.Module | None = None
     parallel: ParallelScoring | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
+        self.training_model = self.model if self.ranks.count == 1 else over_ranks(self.model)
+        self.callbacks = [c for c in self.callbacks if self.ranks.leads or c.on_every_rank]
+        self.in_step = False  # true for ever if a step is broken off: weights may be half changed
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.work_s = 0.0  # scoring, training and waiting for data: what the time budget counts
         self.epoch = 0
@@ -127,7 +136,7 @@ class Trainer:
         with watch.section("scoring"):
             if len(due):
                 self.progress.stage(now.epoch, "scoring", len(due))
-                fresh = self.scorer.score(self.data.train, due, now.epoch, self.progress.advance)
+                fresh = self.score(due, now.epoch, self.progress.advance)
             elif self.parallel is not None:
                 late = self.parallel.take(now.epoch, needed=self._nothing_scored())
         with defer_signals():
@@ -136,8 +145,22 @@ class Trainer:
             if late is not None:
                 self._take_over(late)
             self.ledger.scored += len(due)
-            self.work_s += watch.seconds["scoring"]
+            self.work_s = self._agreed(self.work_s + watch.seconds["scoring"])
             now.scored, now.has_scores = len(due), len(due) > 0 or late is not None
+
+    def score(
+        self, indices: np.ndarray, epoch: int, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Scores (S, n, D) of training images `indices` (n,), those of all ranks together."""
+        # a transform draws from one stream, image by image: it cannot be shared out
+        moves = any(aggregation.moves_image for aggregation in self.scorer.aggregations)
+        share = slice(None) if moves else self.ranks.share
+        scores = self.scorer.score(self.data.train, indices[share], epoch, progress)
+        return scores if moves else self._together(scores)
+
+    def _together(self, scores: np.ndarray) -> np.ndarray:
+        """(S, n, D) of all images, from those of this rank's share."""
+        return self.ranks.together(scores.transpose(1, 0, 2)).transpose(1, 0, 2)
 
     def _due_now(self, epoch: int) -> np.ndarray:
         """Images to score right before the draw: none where passes run beside training, but for the first."""
@@ -190,7 +213,7 @@ class Trainer:
     def _draw(self, now: EpochInProgress) -> None:
         """Scores become a draw: the images that the epoch trains on."""
         if now.indices is None:
-            plan = self.sampler.plan(now.epoch)
+            plan = self.sampler.plan(now.epoch, self._used(now.epoch))
             with defer_signals():
                 now.indices, now.num_candidates = plan.indices, plan.num_candidates
                 now.used_before = self._used(now.epoch)
@@ -228,10 +251,12 @@ class Trainer:
             with defer_signals():
                 with watch.section("training"):
                     self._set_learning_rate(self._used(now.epoch + len(now.trained) / steps))
+                    self.in_step = True
                     now.losses.append(self._step(batch, now.epoch, len(now.trained)))
+                    self.in_step = False
                 now.trained.append(batch.indices)
                 self.ledger.trained += images
-                self.work_s = work_before + time.perf_counter() - started
+                self.work_s = self._agreed(work_before + time.perf_counter() - started)
             used = self._used(now.epoch + len(now.trained) / steps)
             self.progress.advance(images, used)
             for callback in self.callbacks:
@@ -243,11 +268,12 @@ class Trainer:
 
     def _step(self, batch: Batch, epoch: int, step: int) -> torch.Tensor:
         images, (target, valid) = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
-        with self.compute.autocast(self.precision):
-            logits = self.model(images)
-        logits = logits.float()
-        loss_map = self.loss.loss_map(logits, target)
-        value = self.loss.reduce(loss_map, logits, target, valid)
+        with self.ranks.one_batch():
+            with self.compute.autocast(self.precision):
+                logits = self.training_model(images)
+            logits = logits.float()
+            loss_map = self.loss.loss_map(logits, target)
+            value = self.loss.reduce(loss_map, logits, target, valid)
         if self.compute.device.type == "cpu" and not value.isfinite():
             raise self._diverged(epoch, step, batch.indices)
         self.optimizer.zero_grad(set_to_none=True)
@@ -257,8 +283,12 @@ class Trainer:
         self.optimizer.step()
         if self.sampler.writes_back:
             scores = aggregate_all(self.scorer.aggregations, loss_map.detach(), target, valid)
-            self.sampler.record_scores(batch.indices, scores.cpu().numpy(), epoch)
+            self.sampler.record_scores(batch.indices, self._together(scores.cpu().numpy()), epoch)
         return value.detach()
+
+    def _agreed(self, seconds: float) -> float:
+        """The leading rank's clock counts, where seconds decide when training ends."""
+        return seconds if self.budget.time_s is None else self.ranks.told(seconds)
 
     def _set_learning_rate(self, used: float) -> None:
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
@@ -291,6 +321,18 @@ class Trainer:
             names.FLOPS: self.ledger.flops,
             names.SCORED_FRACTION: now.scored / len(self.data.train),
         }
+
+
+def over_ranks(model: nn.Module) -> nn.Module:
+    """The model for the forward passes of training: its gradients are averaged over all ranks."""
+    device = next(model.parameters()).device
+    devices = [device] if device.type == "cuda" else None
+    # BatchNorm's, which are equal already; the argument's old name until torch 2.14
+    known = inspect.signature(DistributedDataParallel).parameters
+    no_buffers: dict[str, Any] = {
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    }
+    return DistributedDataParallel(model, devices, **no_buffers)
 
 
 def snapshot(trainer: Trainer) -> dict[str, Any]:

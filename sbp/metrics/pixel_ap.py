@@ -1,5 +1,6 @@
 """Pixel-level average precision, exact up to the width of a bin, in constant memory."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,10 @@ class PixelAveragePrecision:
         counted = index.flatten() if valid is None else index[valid.to(index.device)]
         counts = counted.bincount(minlength=self.counts.size)
         self.counts += counts.cpu().numpy().reshape(self.counts.shape)
+
+    def add_others(self, added_up: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Go on with what all processes have seen. added_up: the sum of an array over them."""
+        self.counts = added_up(self.counts)
 
     def compute(self) -> np.ndarray:
         """(D,) float64 average precision in [0, 1]; NaN for a defect without a positive pixel."""

@@ -1,6 +1,6 @@
 """Region-level average precision: is each defect found, and roughly where it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,13 +130,31 @@ class RegionAveragePrecision:
             self.confidences[d].append(confidence)
             self.matches[d].append(match(confidence, found.p, found.t, found.iou, self.iou_thresholds))
 
+    def add_others(
+        self,
+        added_up: Callable[[np.ndarray], np.ndarray],
+        concatenated: Callable[[np.ndarray], np.ndarray],
+    ) -> None:
+        """Go on with what all processes have seen. added_up: the sum of an array over them; concatenated:
+        the rows that they have."""
+        self.targets = added_up(self.targets)
+        for d in range(self.num_defects):
+            confidence, matched = self._regions(d)
+            self.confidences[d], self.matches[d] = [concatenated(confidence)], [concatenated(matched)]
+
+    def _regions(self, d: int) -> tuple[np.ndarray, np.ndarray]:
+        """Confidence (P,) of the defect's predicted regions, and whether each is matched (P, T)."""
+        nothing = np.empty((0, len(self.iou_thresholds)), dtype=bool)
+        return np.concatenate([np.empty(0), *self.confidences[d]]), np.concatenate(
+            [nothing, *self.matches[d]]
+        )
+
     def compute(self) -> RegionAP:
         """Average precision over everything added so far; more can be added afterwards."""
         shape = (self.num_defects, len(self.iou_thresholds))
         ap, predictions = np.full(shape, np.nan), np.zeros(self.num_defects, dtype=np.int64)
         for d in range(self.num_defects):
-            confidence = np.concatenate([np.empty(0), *self.confidences[d]])
-            matched = np.concatenate([np.empty((0, shape[1]), dtype=bool), *self.matches[d]])
+            confidence, matched = self._regions(d)
             predictions[d] = len(confidence)
             if self.targets[d]:
                 ap[d] = [average_precision(confidence, m, int(self.targets[d])) for m in matched.T]

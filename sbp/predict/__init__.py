@@ -1,11 +1,10 @@
 """Using a trained model: masks and overlays for a folder of images, metrics of a split."""
 
 from sbp.predict.folder import Prediction, predict_folder, predictions
-from sbp.predict.model import config_of, evaluate_split, predict_split, restore
+from sbp.predict.model import evaluate_split, predict_split, restore
 
 __all__ = [
     "Prediction",
-    "config_of",
     "evaluate_split",
     "predict_folder",
     "predict_split",

@@ -9,8 +9,7 @@ from torch import nn
 from sbp.build import trainer as build
 from sbp.build.data import open_cached
 from sbp.build.tiles import images_at_once, whole_images
-from sbp.config import Config, register_schemas, validated
-from sbp.config.schemas import OPEN_GROUPS, schema
+from sbp.config import Config, from_values
 from sbp.data.dataset import Split
 from sbp.data.loader import plain_batches
 from sbp.engine.device import Compute, evaluating
@@ -18,22 +17,10 @@ from sbp.errors import UserError
 from sbp.run.checkpoint import Checkpoint, load_checkpoint
 
 
-def config_of(checkpoint: Checkpoint) -> Config:
-    """The typed config that a checkpoint was trained with."""
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-
-    register_schemas()
-    root = OmegaConf.create(ConfigStore.instance().load("root_schema.yaml").node)
-    for group in OPEN_GROUPS:
-        root[group] = OmegaConf.structured(schema(group, checkpoint.config[group]["name"]))
-    return validated(OmegaConf.merge(root, OmegaConf.create(checkpoint.config)))  # type: ignore[arg-type]
-
-
 def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, Checkpoint, Config]:
     """Model of whole images in eval mode, its input pipeline, the checkpoint and its config."""
     checkpoint = load_checkpoint(path, device)
-    config = config_of(checkpoint)
+    config = from_values(checkpoint.config)
     if hasattr(config.model, "encoder_weights"):
         config.model.encoder_weights = None  # they come with the checkpoint
     model = build.build_model(config, len(checkpoint.defects))

@@ -4,8 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sbp.build import trainer as build
 from sbp.build.data import open_cached
 from sbp.config import Config
@@ -17,6 +15,7 @@ from sbp.metrics import names
 from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.metric_log import EPOCHS
 from sbp.run.fingerprint import fingerprint
+from sbp.run.ranks import check_processes, dismiss, leading, settle_device
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.run.state import check_disk_space, interrupted_runs, load_state, remove_state, unfinished
 from sbp.seeding import restore_generators, seed_everything
@@ -44,10 +43,12 @@ def run(
         finished := take_over_finished(config, choices, identity)
     ):
         log.info("finished before, taken from MLflow: %s", finished.name)
+        dismiss()
         return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
     progress.begin()
-    if threads := training_threads(config):
-        torch.set_num_threads(threads)
+    processes = check_processes(config)
+    settle_device(config, processes)
+    build.set_threads(config)
     seed_everything(config.seed)
     model = build.build_model(config, len(config.data.defects))
     data = open_cached(config)
@@ -56,8 +57,11 @@ def run(
     folder = Path(config.run_dir)
     with sole_writer(folder):
         check_folder(folder, state, config.if_exists == "resume")
-        with unfinished(config.output_root, identity, folder):
-            trainer = build.build_trainer(config, model, data, progress)
+        with (
+            unfinished(config.output_root, identity, folder),
+            leading(config, processes, resumes=state is not None) as ranks,
+        ):
+            trainer = build.build_trainer(config, model, data, progress, ranks)
             if state is None:
                 check_disk_space(folder, model)
             tags = {**tags, "fingerprint": identity, "results.version": str(RESULTS_VERSION)}
@@ -67,14 +71,6 @@ def run(
             log.info("%s; masks for images: sbp predict %s FOLDER", measured, folder / "best.pt")
         remove_state(folder)
     return metrics
-
-
-def training_threads(config: Config) -> int | None:
-    """trainer.threads, or torch's own choice (None), less those of a scoring process: more threads than cores
-    would wait for each other."""
-    if config.trainer.threads or config.scoring.parallel != "process":
-        return config.trainer.threads
-    return max(1, torch.get_num_threads() - config.scoring.threads)
 
 
 def state_to_resume(config: Config, identity: str) -> dict[str, Any] | None:

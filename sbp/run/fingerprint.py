@@ -19,6 +19,7 @@ NOT_RESULTS = {
     "output_root",
     "trainer.threads",
     "trainer.workers",
+    "trainer.processes",
     "trainer.save_every_s",
     "trainer.save_share",
     "scoring.threads",

@@ -17,11 +17,13 @@ from sbp.selection.policies import (
     POLICIES,
     Balanced,
     Everything,
+    FrequencyOfUse,
     PerDefect,
     Policy,
     Random,
     SelectionContext,
     Selective,
+    Stratified,
 )
 from sbp.selection.score_book import NEVER, ScoreBook
 from sbp.selection.staleness import (
@@ -49,6 +51,7 @@ __all__ = [
     "EpochPlan",
     "EveryEpoch",
     "Everything",
+    "FrequencyOfUse",
     "MaskDefectBorders",
     "Max",
     "Mean",
@@ -67,6 +70,7 @@ __all__ = [
     "Stale",
     "StaleSmart",
     "Staleness",
+    "Stratified",
     "TopKMean",
     "beta_for_kept_fraction",
     "candidate_list",

@@ -4,16 +4,25 @@ A policy is built from config alone; what belongs to the data and to the epoch c
 SelectionContext.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sbp.plugins.checks import at_least, require
+from sbp.plugins.checks import at_least, fraction, one_of, require
 from sbp.plugins.registry import Registry
 from sbp.selection.draws import draw, draw_by_score, expected_kept_fraction, keep_probability, percentiles
 from sbp.selection.score_book import ScoreBook
+from sbp.selection.strata import (
+    HEALTHY,
+    draw_weighted,
+    drawn_repeats,
+    repeat_factors,
+    strata_of,
+    stratum_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,8 @@ class SelectionContext:
 
     candidates: (n,) image numbers, with repetitions if upsampled. book: the last scores of all N images.
     beta: selectivity, at least 0. focus: channels of the defects to select by. labels: (N, D) bool, whether
-    an image holds a defect; None where nothing is known. epoch: counted from 0.
+    an image holds a defect; None where nothing is known. epoch: counted from 0. progress: share of the run's
+    budget that is used, in [0, 1].
     """
 
     candidates: np.ndarray
@@ -31,6 +41,7 @@ class SelectionContext:
     focus: Sequence[int] = (0,)
     labels: np.ndarray | None = None
     epoch: int = 0
+    progress: float = 0.0
 
     def image_scores(self) -> np.ndarray:
         """(n,) score of each candidate, the largest over the focused defects; NaN where never scored."""
@@ -38,9 +49,13 @@ class SelectionContext:
 
     def is_defective(self) -> np.ndarray:
         """(n,) bool, whether each candidate holds a defect. Raises ValueError without labels."""
+        return np.any(self.known_labels(), axis=1)[self.candidates]
+
+    def known_labels(self) -> np.ndarray:
+        """(N, D) bool. Raises ValueError without labels."""
         if self.labels is None:
             raise ValueError("labels: this policy needs the labels (N, D) of the images")
-        return np.any(self.labels, axis=1)[self.candidates]
+        return self.labels
 
 
 class Policy(ABC):
@@ -140,3 +155,105 @@ class Balanced(Policy):
             wanted = max(1, wanted)
         chosen = rng.choice(negatives, size=min(wanted, len(negatives)), replace=False)
         return np.concatenate([positives, chosen])
+
+
+@POLICIES.register("stratified")
+class Stratified(Policy):
+    """Strata by label, a budget for each, and within a stratum a draw by loss without replacement.
+
+    healthy: healthy images an epoch, per defective one, at least 0; healthy_end: the same at the end of the
+    run, on a straight line from one to the other, null: no change. defective: share of each defective
+    stratum, in [0, 1]. strata: `defect`, `combination` or `label`, see sbp.selection.strata. beta_healthy,
+    beta_defective: exponents of the percentile within the stratum, at least 0; 0 draws blindly. mix: share of
+    the draw that is blind, in [0, 1]. repeat_below: defects that fewer than this share of the images hold are
+    repeated by sqrt(repeat_below / share), see repeat_factors; null: no repetition.
+    """
+
+    warms_up = False
+
+    def __init__(
+        self,
+        healthy: float = 1.0,
+        healthy_end: float | None = None,
+        defective: float = 1.0,
+        strata: str = "defect",
+        beta_healthy: float = 6.0,
+        beta_defective: float = 0.0,
+        mix: float = 0.3,
+        repeat_below: float | None = None,
+    ):
+        at_least(0, healthy=healthy, healthy_end=healthy_end)
+        at_least(0, beta_healthy=beta_healthy, beta_defective=beta_defective)
+        fraction(defective=defective, mix=mix, repeat_below=repeat_below)
+        one_of("strata", strata, ("defect", "combination", "label"))
+        self.healthy, self.defective, self.strata, self.mix = healthy, defective, strata, mix
+        self.healthy_end = healthy if healthy_end is None else healthy_end
+        self.beta_healthy, self.beta_defective = beta_healthy, beta_defective
+        self.repeat_below = repeat_below
+        self.needs_scores = mix < 1 and (beta_healthy > 0 or (beta_defective > 0 and defective < 1))
+
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        labels, scores = context.known_labels()[context.candidates], context.image_scores()
+        stratum = strata_of(labels, self.strata)
+        healthy = np.flatnonzero(stratum == HEALTHY)
+        defective = [
+            np.flatnonzero(stratum == s) for s in np.flatnonzero(np.bincount(stratum)) if s != HEALTHY
+        ]
+        chosen = [self._of_defective(positions, scores, rng) for positions in defective]
+        repeated = np.concatenate([np.empty(0, dtype=np.int64), *chosen])
+        if self.repeat_below is not None:
+            share = np.array([np.count_nonzero(labels[:, d]) for d in range(labels.shape[1])]) / len(labels)
+            factors = repeat_factors(labels[repeated], share, self.repeat_below)
+            repeated = np.repeat(repeated, drawn_repeats(factors, rng))
+        ratio = self.healthy + context.progress * (self.healthy_end - self.healthy)
+        wanted = round(ratio * sum(map(len, defective)))
+        if not len(repeated):
+            wanted = max(1, wanted)  # an epoch is never empty
+        weights = stratum_weights(scores[healthy], self.beta_healthy, self.mix)
+        return np.concatenate([repeated, healthy[draw_weighted(weights, wanted, rng)]])
+
+    def _of_defective(
+        self, positions: np.ndarray, scores: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Those drawn from one stratum."""
+        wanted = math.ceil(self.defective * len(positions))
+        if wanted == len(positions):
+            return positions
+        weights = stratum_weights(scores[positions], self.beta_defective, self.mix)
+        return positions[draw_weighted(weights, wanted, rng)]
+
+
+@POLICIES.register("frequency_of_use")
+class FrequencyOfUse(Policy):
+    """A control: all defective candidates, and the healthy ones that were used least so far.
+
+    The published standard in defect detection (mixed-segdec-net, SuperSimpleNet): u = 1 - uses / most uses,
+    a healthy image weighs (u - median(u) + 1) ** (4 ln n) of the n healthy ones, drawn without replacement.
+    healthy_ratio: healthy candidates per defective one, at least 0.
+    """
+
+    warms_up = False
+
+    def __init__(self, healthy_ratio: float = 1.0):
+        at_least(0, healthy_ratio=healthy_ratio)
+        self.healthy_ratio = healthy_ratio
+
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        is_defective = context.is_defective()
+        positives, negatives = np.flatnonzero(is_defective), np.flatnonzero(~is_defective)
+        wanted = round(self.healthy_ratio * len(positives))
+        if not len(positives):
+            wanted = max(1, wanted)
+        uses = context.book.times_selected[context.candidates[negatives]]
+        weights = use_weights(uses)
+        return np.concatenate([positives, negatives[draw_weighted(weights, wanted, rng)]])
+
+
+def use_weights(uses: np.ndarray) -> np.ndarray:
+    """(n,) float32 weights in (0, 1], the largest 1, of healthy images that were used so often, see
+    FrequencyOfUse."""
+    if not len(uses):
+        return np.empty(0, dtype=np.float32)
+    u = 1 - uses / max(1, uses.max())
+    power = 4 * math.log(len(uses)) * np.log(np.maximum(u - np.median(u) + 1, 1e-12))
+    return np.maximum(np.exp(power - power.max()), 1e-30).astype(np.float32)

@@ -103,11 +103,14 @@ class SelectiveSampler(Sampler[int]):
         if len(indices):
             self.book.record_scores(indices, scores, epoch, late=late)
 
-    def plan(self, epoch: int) -> EpochPlan:
-        """Draw the images of `epoch` and shuffle them. Does not change the book."""
+    def plan(self, epoch: int, progress: float = 0.0) -> EpochPlan:
+        """Draw the images of `epoch` and shuffle them. Does not change the book. progress: share of the run's
+        budget that is used, for policies that change over a run."""
         rng = generator(self.seed, Purpose.DRAW, epoch)
         policy = Everything() if self.policy.warms_up and epoch < self.warmup_epochs else self.policy
-        context = SelectionContext(self.candidates, self.book, self.beta, self.focus, self.labels, epoch)
+        context = SelectionContext(
+            self.candidates, self.book, self.beta, self.focus, self.labels, epoch, progress
+        )
         indices = self.candidates[rng.permutation(policy.select(context, rng))]
         return EpochPlan(indices, len(self.candidates))
 

@@ -51,6 +51,20 @@ def defer_signals() -> Iterator[None]:
             _raise(signum)
 
 
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Inside, signals end the process without further ado: for a call that waits outside of Python, which
+    would not see them, while there is nothing to save."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers if main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def raised() -> int | None:
     """The last signal that was raised, whatever became of the exception; None if there was none."""
     return _raised

@@ -25,7 +25,9 @@ def options() -> list[tuple[str, str]]:
 def test_the_groups_and_options_that_the_documentation_promises_are_there():
     expected = {
         "defects": "all common rare",
-        "selection": "balanced none per_defect random selective",
+        "selection": (
+            "balanced frequency_of_use none per_defect random repeat_rare selective sliding stratified"
+        ),
         "aggregation": "maskdefectborders max mean mindefects_maxbackground shift topk_mean",
         "beta": "auto b1 b16 b2 b32 b4 b8",
         "staleness": "every_epoch reuse smart stale stale_smart",
@@ -42,6 +44,8 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
         assert found[group] == set(promised.split()), group
 
 
+PRESETS = {"sliding": "stratified", "repeat_rare": "stratified"}
+"""Options that are another one with other values."""
 OWN_IMAGES = ("auto", "coco", "labelme", "masks", "table", "voc", "yolo")
 """Layouts of images of one's own: their defects are named, or found in data.root."""
 
@@ -52,7 +56,7 @@ def test_every_option_composes_and_says_what_it_is(group, option, monkeypatch):
     named = ["data.defects=[scratch]"] if group == "data" and option in OWN_IMAGES else []
     config = make_config(f"{group}={option}", *named)
     if group in OPEN_GROUPS and group != "model":
-        assert getattr(config, group).name == option
+        assert getattr(config, group).name == PRESETS.get(option, option)
     assert (CONF / group / f"{option}.yaml").read_text().startswith("# ")
 
 

@@ -1,6 +1,8 @@
 """Real training processes to be hurt, and what must be true of them afterwards."""
 
+import contextlib
 import json
+import time
 from pathlib import Path
 
 import cv2
@@ -21,6 +23,7 @@ SMALL = (
     "trainer.save_share=1",
 )
 """A run of a few seconds with a dozen epochs."""
+DISTRIBUTED = ("selection=selective", "beta=b8", "tracking.gallery_images=0")
 
 
 class Victim(Process):
@@ -109,6 +112,35 @@ def epochs(folder: Path) -> list[dict]:
     """The lines of epochs.jsonl, without times."""
     lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+
+
+def followers(leader: int) -> list[int]:
+    """Processes that it has started to follow it."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes()
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == leader and b"sbp.run.follower" in words:
+                found.append(int(folder.name))
+    return found
+
+
+def wait_until_gone(pids: list[int], timeout: float = 30) -> None:
+    deadline = time.monotonic() + timeout
+    while any(Path(f"/proc/{pid}/cmdline").exists() and not is_zombie(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a follower lives on"
+        time.sleep(0.1)
+
+
+def is_zombie(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def some_epochs(output: Path, count: int) -> bool:
+    return any(len((f / "epochs.jsonl").read_text().splitlines()) >= count for f in run_folders(output))
 
 
 def write_images(root: Path) -> Path:

@@ -64,7 +64,8 @@ class Checkpointer(Callback):
         record.metrics.update(best)
 
     def on_interrupt(self, trainer: Trainer) -> None:
-        if self.recorded == trainer.epoch:  # else nothing has begun, or an epoch's end was broken off
+        # else nothing has begun, or an epoch's end or a step was broken off
+        if self.recorded == trainer.epoch and not trainer.in_step:
             self.save(trainer)
             log.info("stopped; the same command with if_exists=resume continues from here")
 
