@@ -114,7 +114,7 @@ def _start(stack: contextlib.ExitStack, name: str, *arguments: str, log: Path) -
     stack.callback(stop)
 
 
-def _wait(condition, folder: Path, what: str, timeout_s: float = 60) -> None:
+def _wait(condition, folder: Path, what: str, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -34,11 +34,11 @@ class Sweep:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait(self, timeout_s: float = 300) -> int:
+    def wait(self, timeout_s: float = 900) -> int:
         """Its exit code."""
         return self.process.wait(timeout_s)
 
-    def wait_for(self, condition: Callable[[], bool], timeout_s: float = 180) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float = 900) -> None:
         """Until the condition holds."""
         deadline = time.monotonic() + timeout_s
         while not condition():
