@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.engines import slurm
 from tests.engines.sweeps import (
@@ -41,9 +42,7 @@ def queue(environment: dict[str, str], *states: str) -> list[str]:
 
 def job_in(folder: Path) -> str:
     """The SLURM job that trains in a folder."""
-    text = (folder / ".hydra" / "hydra.yaml").read_text()
-    (line,) = [line for line in text.splitlines() if line.startswith("    id: ")]
-    return line.split(":")[1].strip()
+    return yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]["job"]["id"]
 
 
 @pytest.mark.parametrize("end", ["SIGKILL", "scancel"])
