@@ -26,6 +26,9 @@ pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
 
 LAUNCHER = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
 
+LONGER = "budget.compute=20"
+"""Runs that are not over before a command of SLURM reaches them."""
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
@@ -47,7 +50,7 @@ def job_in(folder: Path) -> str:
 
 @pytest.mark.parametrize("end", ["SIGKILL", "scancel"])
 def test_a_sweep_with_a_killed_job_trains_the_others_and_a_second_start_only_that_one(cluster, tmp_path, end):
-    with running(Sweep(tmp_path, *LAUNCHER, environment=cluster)) as first:
+    with running(Sweep(tmp_path, *LAUNCHER, LONGER, environment=cluster)) as first:
         first.wait_for(lambda: len(folders(tmp_path)) > 1)
         victim = folders(tmp_path)[1]
         if end == "SIGKILL":
@@ -64,7 +67,7 @@ def test_a_sweep_with_a_killed_job_trains_the_others_and_a_second_start_only_tha
     assert statuses[hurt] == ("RUNNING" if end == "SIGKILL" else "KILLED")
     assert parent(tmp_path).info.status == "FAILED"
 
-    with running(Sweep(tmp_path, *LAUNCHER, environment=cluster)) as second:
+    with running(Sweep(tmp_path, *LAUNCHER, LONGER, environment=cluster)) as second:
         assert second.wait() == 0, second.said
     assert_whole(tmp_path)
     assert said_by_jobs(tmp_path, "finished before, taken from MLflow") == 3
@@ -84,7 +87,7 @@ def test_what_the_cluster_cannot_give_is_one_line(cluster, tmp_path):
 @pytest.mark.parametrize("how", ["warned", "requeued"])
 def test_a_job_that_goes_back_into_the_queue_resumes_there(cluster, tmp_path, how):
     """Its time is nearly up, of which SLURM warns with SIGUSR2, or the cluster needs its node."""
-    with running(Sweep(tmp_path, *LAUNCHER, environment=cluster)) as sweep:
+    with running(Sweep(tmp_path, *LAUNCHER, LONGER, environment=cluster)) as sweep:
         sweep.wait_for(lambda: len(folders(tmp_path)) > 0)
         victim = folders(tmp_path)[0]
         if how == "warned":
@@ -97,7 +100,7 @@ def test_a_job_that_goes_back_into_the_queue_resumes_there(cluster, tmp_path, ho
 
 
 def test_a_job_whose_time_is_up_too_often_is_named_and_resumes_with_the_next_start(cluster, tmp_path):
-    once = (*LAUNCHER, "hydra.launcher.max_num_timeout=0")
+    once = (*LAUNCHER, LONGER, "hydra.launcher.max_num_timeout=0")
     with running(Sweep(tmp_path, *once, environment=cluster)) as first:
         first.wait_for(lambda: len(folders(tmp_path)) > 0)
         victim = folders(tmp_path)[0]
@@ -112,7 +115,7 @@ def test_a_job_whose_time_is_up_too_often_is_named_and_resumes_with_the_next_sta
 
 
 def test_a_sweep_that_is_stopped_takes_its_jobs_out_of_the_queue(cluster, tmp_path):
-    with running(Sweep(tmp_path, *LAUNCHER, environment=cluster)) as first:
+    with running(Sweep(tmp_path, *LAUNCHER, LONGER, environment=cluster)) as first:
         first.wait_for(lambda: len(folders(tmp_path)) > 1)
         assert len(queue(cluster)) == 4
         first.process.send_signal(signal.SIGTERM)
@@ -123,7 +126,7 @@ def test_a_sweep_that_is_stopped_takes_its_jobs_out_of_the_queue(cluster, tmp_pa
             subprocess.run(["sleep", "0.2"])
     assert queue(cluster) == []
     assert {run.status for run in recorded(tmp_path).values()} == {"KILLED"}
-    with running(Sweep(tmp_path, *LAUNCHER, environment=cluster)) as second:
+    with running(Sweep(tmp_path, *LAUNCHER, LONGER, environment=cluster)) as second:
         assert second.wait() == 0, second.said
     assert_whole(tmp_path)
     assert said_by_jobs(tmp_path, "resumes in") == 2
