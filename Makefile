@@ -14,8 +14,8 @@ GIVEN_BUDGETS = $(if $(BUDGETS),--budgets $(BUDGETS))
 TAKEN := $(if $(filter-out 0,$(RECORDED)),--recorded)
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo reproduce report docs record train ui server test test-slow test-faults check format golden \
-	bench clean
+.PHONY: help setup demo reproduce report docs record train ui server test test-slow test-faults test-engines \
+	check format golden bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_%-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ test-slow: $(READY) ## the tests that take long: the whole grid, killed and resu
 
 test-faults: $(READY) ## hurt real runs in every way we know and count what survives (20 minutes)
 	@$(BIN)/python -m pytest -m "faults or not faults" tests/faults $(ARGS)
+
+test-engines: $(READY) ## sweeps on Ray and on SLURM, those of the two that are installed (10 minutes)
+	@$(BIN)/python -m pytest -m engines tests/engines $(ARGS)
 
 check: $(READY) ## lint, formatting, types, and which way imports run
 	@$(BIN)/ruff check .

@@ -25,9 +25,11 @@ from sbp.config.paths import conf_dir, register_resolvers
 from sbp.config.preflight import check_overrides
 from sbp.errors import TrainingDiverged, UserError
 from sbp.sweep.callback import FAILURE, failed_jobs
+from sbp.sweep.launchers import register_launchers
 from sbp.sweep.processes import in_worker, leave_worker, stop_with_the_sweep
 from sbp.sweep.progress import JobProgress, differing, sweep_progress
 from sbp.sweep.remaining import remaining
+from sbp.sweep.requeue import back_to_the_queue, queue_warning
 from sbp.tracking.store import check_store
 from sbp.utils import signals, torchrun
 from sbp.utils.pipes import outlive_closed_pipes
@@ -72,7 +74,7 @@ def job(cfg: DictConfig) -> float:
     A sweep continues after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
     outlive_closed_pipes()  # this may be a process of its own
-    signals.install()
+    signals.install(*queue_warning())
     logging.raiseExceptions = False  # a log file on a full disk is no reason for a traceback
     if in_worker():
         stop_with_the_sweep()
@@ -100,6 +102,9 @@ def job(cfg: DictConfig) -> float:
     except (KeyboardInterrupt, SystemExit) as error:
         if in_worker():
             leave_worker()
+        if reason := back_to_the_queue():
+            leave_failure(folder, reason)
+            return math.nan
         if isinstance(error, KeyboardInterrupt):
             sys.exit(128 + signal.SIGINT)
         raise
@@ -132,6 +137,7 @@ def log_to_file_only() -> None:
 def start(arguments: Sequence[str]) -> list[str]:
     """Hand a checked command line to Hydra; returns the lines of a sweep's jobs that failed."""
     failed_jobs.clear()
+    register_launchers()
     before = sys.argv
     sys.argv = [before[0], *plain(arguments)]
     try:

@@ -24,7 +24,10 @@ def names(requirements: list[str]) -> set[str]:
     return {canonical(re.match(r"[\w.-]+", requirement).group()) for requirement in requirements}
 
 
-REQUIRED, DEVELOPMENT = names(PROJECT["dependencies"]), names(PROJECT["optional-dependencies"]["dev"])
+EXTRAS = PROJECT["optional-dependencies"]
+REQUIRED, DEVELOPMENT = names(PROJECT["dependencies"]), names(EXTRAS["dev"])
+ENGINES = names([*EXTRAS["slurm"], *EXTRAS["ray"]])
+"""Imported by the launchers that need them; not installed everywhere."""
 DISTRIBUTIONS = {name: {canonical(d) for d in found} for name, found in packages_distributions().items()}
 
 
@@ -43,13 +46,13 @@ def imported(*folders: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folders", "declared"),
-    [(("sbp", "experiments"), REQUIRED), (("tests",), REQUIRED | DEVELOPMENT)],
+    [(("sbp", "experiments"), REQUIRED | ENGINES), (("tests",), REQUIRED | DEVELOPMENT | ENGINES)],
     ids=["package", "tests"],
 )
 def test_every_library_that_is_imported_is_declared(folders, declared):
     libraries = imported(*folders)
     assert "numpy" in libraries
-    missing = {name for name in libraries if not DISTRIBUTIONS.get(name, set()) & declared}
+    missing = {name for name in libraries if not DISTRIBUTIONS.get(name, {name}) & declared}
     assert not missing, f"not in pyproject.toml: {sorted(missing)}"
 
 

@@ -59,4 +59,4 @@ def test_importing_selection_loads_no_heavy_library():
 def test_composing_a_config_imports_neither_torch_nor_mlflow():
     loaded = loaded_by("import sbp.train; sbp.train.check_overrides(['beta=b2'])")
     assert "sbp.config.preflight" in loaded
-    assert not loaded & {"torch", "mlflow", "albumentations", "rich"}
+    assert not loaded & {"torch", "mlflow", "albumentations", "rich", "ray", "submitit"}

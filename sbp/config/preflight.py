@@ -28,6 +28,7 @@ from sbp.config.command_line import (
     expect_readable,
     plain,
 )
+from sbp.config.engines import expect_installed
 from sbp.config.paths import conf_dir, output_root
 from sbp.errors import UserError
 
@@ -69,6 +70,7 @@ def check_overrides(arguments: Sequence[str]) -> Plan:
         expect_readable(overrides)
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides(overrides)
+        expect_installed(parsed)
         params, sweep = _experiment_sweep(parsed)
         # the command line wins, as in Hydra's sweeper
         parsed = list({o.get_key_element(): o for o in [*parser.parse_overrides(params), *parsed]}.values())

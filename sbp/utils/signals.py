@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: they end a run between two steps, never in the middle of one."""
+"""Signals that end a run, SIGTERM and SIGINT: between two steps, never in the middle of one."""
 
 import contextlib
 import os
@@ -12,9 +12,11 @@ _pending: int | None = None
 _raised: int | None = None
 
 
-def install() -> None:
+def install(*others: int) -> None:
     """Let SIGTERM raise SystemExit(143) and SIGINT KeyboardInterrupt, at once, or after the `defer_signals`
-    block that they arrive in. A second signal in the same block ends the process without further ado."""
+    block that they arrive in. A second signal in the same block ends the process without further ado.
+
+    others: signals that raise SystemExit(128 + N) in the same way."""
     owner = os.getpid()
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -28,8 +30,8 @@ def install() -> None:
         _pending = signum
 
     with contextlib.suppress(ValueError):  # not in the main thread: somebody else minds the signals
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
+        for number in (signal.SIGTERM, signal.SIGINT, *others):
+            signal.signal(number, stop)
 
 
 @contextlib.contextmanager

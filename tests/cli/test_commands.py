@@ -77,6 +77,16 @@ def test_an_installed_wheel_finds_its_own_conf_in_any_folder(tmp_path):
     )
     assert shown.returncode == 0, shown.stderr
     assert "value: 2" in shown.stdout
+    options = ["hydra/launcher=slurm_local", "scale=smoke", "budget.compute=0.5", "seed=0"]
+    swept = subprocess.run(
+        [sys.executable, "-m", "sbp.cli.main", "train", "-m", *options],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert swept.returncode == 0, swept.stderr
+    assert list((elsewhere / "outputs").glob("sweeps/*/*/*/last.pt"))
 
 
 def test_make_help_lists_every_target():

@@ -67,7 +67,7 @@ def test_every_arm_composes_and_says_what_it_is(path: Path):
     assert path.read_text().startswith("# @package _global_\n# ")
 
 
-@pytest.mark.parametrize("launcher", ["basic", "parallel", "slurm", "slurm_local"])
+@pytest.mark.parametrize("launcher", ["basic", "parallel", "slurm", "slurm_local", "ray_cluster"])
 def test_every_launcher_that_the_documentation_names_composes(launcher):
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         cfg = compose("config", overrides=[f"hydra/launcher={launcher}"], return_hydra_config=True)
