@@ -48,6 +48,12 @@ def job_in(folder: Path) -> str:
     return yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]["job"]["id"]
 
 
+def warn(folder: Path, environment: dict[str, str]) -> None:
+    """The signal with which SLURM warns a job. scancel fails if the job has left its node by the time that it
+    asks again, which it does."""
+    subprocess.run(["scancel", "--signal=USR2", job_in(folder)], env=environment)
+
+
 @pytest.mark.parametrize("end", ["SIGKILL", "scancel"])
 def test_a_sweep_with_a_killed_job_trains_the_others_and_a_second_start_only_that_one(cluster, tmp_path, end):
     with running(Sweep(tmp_path, *LAUNCHER, LONGER, environment=cluster)) as first:
@@ -91,7 +97,7 @@ def test_a_job_that_goes_back_into_the_queue_resumes_there(cluster, tmp_path, ho
         sweep.wait_for(lambda: len(folders(tmp_path)) > 0)
         victim = folders(tmp_path)[0]
         if how == "warned":
-            subprocess.run(["scancel", "--signal=USR2", job_in(victim)], env=cluster, check=True)
+            warn(victim, cluster)
         else:
             subprocess.run(["scontrol", "requeue", job_in(victim)], env=cluster, check=True)
         assert sweep.wait() == 0, sweep.said
@@ -105,7 +111,7 @@ def test_a_job_whose_time_is_up_too_often_is_named_and_resumes_with_the_next_sta
         first.wait_for(lambda: len(folders(tmp_path)) > 0)
         victim = folders(tmp_path)[0]
         # in jobs of less than ten minutes, every warning is about their time
-        subprocess.run(["scancel", "--signal=USR2", job_in(victim)], env=cluster, check=True)
+        warn(victim, cluster)
         assert first.wait() == 1, first.said
     assert "timed-out too many times" in first.said
     assert [run.status for run in recorded(tmp_path).values()].count("KILLED") == 1
