@@ -247,7 +247,7 @@ def test_learning_rate_ends_at_its_final_share():
 def test_the_only_image_of_an_epoch_comes_twice(toy_data):
     """A deep layer shrinks it to one value per channel, of which BatchNorm cannot take the variance."""
     trainer = make_trainer(toy_data, "model.encoder_depth=5", "model.decoder_channels=[16,16,8,8,8]")
-    trainer.sampler.plan = lambda epoch: EpochPlan(np.array([7]), 1 / 60)
+    trainer.sampler.plan = lambda epoch, progress: EpochPlan(np.array([7]), 1 / 60)
     record = next(trainer.epochs())
     assert np.isfinite(record.metrics["train/loss"])
     assert record.metrics["train/images"] == trainer.ledger.trained == 2
