@@ -14,6 +14,7 @@ from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
+from sbp.data.truth import lookalikes, unmarked
 from sbp.engine.batch_norm import share_batch_norm
 from sbp.engine.budget import Ledger
 from sbp.engine.callbacks import Callback, ScoreMonitor
@@ -24,7 +25,9 @@ from sbp.engine.losses import SegmentationLoss
 from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
+from sbp.engine.weight_average import moving_average
 from sbp.errors import UserError
+from sbp.metrics import names
 from sbp.selection import Aggregation, Max, Mean, ScoreBook, SelectiveSampler, beta_for_kept_fraction
 from sbp.selection.upsampling import candidate_list, defect_indices
 from sbp.utils.progress import Progress
@@ -82,7 +85,14 @@ def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> 
         beta=resolve_beta(config, labels, focus),
         focus=focus,
         labels=labels,
+        guard=make("guard", config.guard),
     )
+
+
+def known_groups(data: DataSet) -> dict[str, np.ndarray]:
+    """What the data set knows of training images beyond their annotation, (N,) bool by name."""
+    groups = {names.LOOKALIKE: lookalikes(data.train), names.UNMARKED: unmarked(data.train)}
+    return {name: group for name, group in groups.items() if group is not None}
 
 
 def build_evaluator(
@@ -145,11 +155,14 @@ def build_trainer(
     model = compute.place(model)
     if ranks.count > 1:
         model = share_batch_norm(model)
-    whole = whole_images(config, model, compute)
+    whole = scored = whole_images(config, model, compute)
+    average = moving_average(model, scoring.ema_decay) if scoring.weights == "ema" else None
+    if average is not None:
+        scored = whole_images(config, average.module, compute)
     loss = make("loss", config.loss)
     aggregations, batch = build_aggregations(config), images_at_once(config, scoring.batch_size, shape)
     scorer = Scorer(
-        whole, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed
+        scored, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed
     )
     augmentation = Augmentation(config.augmentation.transforms, config.seed)
     tiles = training_tiles(config, data)
@@ -173,6 +186,8 @@ def build_trainer(
         callbacks=build_callbacks(config, model, loss, compute),
         progress=progress,
         whole=whole,
+        average=average,
+        groups=known_groups(data),
         parallel=parallel_scoring(scoring, scorer, data) if sampler.policy.needs_scores else None,
         ranks=ranks,
     )

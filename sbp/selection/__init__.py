@@ -10,9 +10,11 @@ from sbp.selection.aggregation import (
     Mean,
     MinDefectsMaxBackground,
     Shift,
+    Softmin,
     TopKMean,
 )
 from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, percentiles
+from sbp.selection.guard import GUARDS, Dynamics, Guard, NoGuard
 from sbp.selection.policies import (
     POLICIES,
     Balanced,
@@ -43,19 +45,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AGGREGATIONS",
+    "GUARDS",
     "NEVER",
     "POLICIES",
     "STALENESSES",
     "Aggregation",
     "Balanced",
+    "Dynamics",
     "EpochPlan",
     "EveryEpoch",
     "Everything",
     "FrequencyOfUse",
+    "Guard",
     "MaskDefectBorders",
     "Max",
     "Mean",
     "MinDefectsMaxBackground",
+    "NoGuard",
     "PerDefect",
     "Periodic",
     "Policy",
@@ -67,6 +73,7 @@ __all__ = [
     "SelectiveSampler",
     "Shift",
     "Smart",
+    "Softmin",
     "Stale",
     "StaleSmart",
     "Staleness",

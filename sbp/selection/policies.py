@@ -32,7 +32,8 @@ class SelectionContext:
     candidates: (n,) image numbers, with repetitions if upsampled. book: the last scores of all N images.
     beta: selectivity, at least 0. focus: channels of the defects to select by. labels: (N, D) bool, whether
     an image holds a defect; None where nothing is known. epoch: counted from 0. progress: share of the run's
-    budget that is used, in [0, 1].
+    budget that is used, in [0, 1]. suspects: (N,) bool, images whose score counts for nothing since their
+    annotation may be wrong (see Guard); None for no image.
     """
 
     candidates: np.ndarray
@@ -42,10 +43,17 @@ class SelectionContext:
     labels: np.ndarray | None = None
     epoch: int = 0
     progress: float = 0.0
+    suspects: np.ndarray | None = None
 
     def image_scores(self) -> np.ndarray:
         """(n,) score of each candidate, the largest over the focused defects; NaN where never scored."""
         return self.book.image_scores(self.focus)[self.candidates]
+
+    def is_suspect(self) -> np.ndarray | None:
+        """(n,) bool of each candidate; None if none is."""
+        if self.suspects is None or not self.suspects.any():
+            return None
+        return self.suspects[self.candidates]
 
     def is_defective(self) -> np.ndarray:
         """(n,) bool, whether each candidate holds a defect. Raises ValueError without labels."""
@@ -90,13 +98,20 @@ class Everything(Policy):
 
 @POLICIES.register("selective")
 class Selective(Policy):
-    """Keep a candidate with probability percentile ** beta of its score, the largest over focused defects."""
+    """Keep a candidate with probability percentile ** beta of its score, the largest over focused defects.
+
+    A suspect is kept at most as often as the mean candidate.
+    """
 
     needs_scores = True
     uses_beta = True
 
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
-        return draw_by_score(context.image_scores(), context.beta, rng)
+        suspect = context.is_suspect()
+        if suspect is None:
+            return draw_by_score(context.image_scores(), context.beta, rng)
+        keep = keep_probability(percentiles(context.image_scores()), context.beta)
+        return draw(at_most_blind(keep, suspect, context.beta), rng)
 
 
 @POLICIES.register("per_defect")
@@ -113,7 +128,16 @@ class PerDefect(Policy):
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
         scores = context.book.defect_scores()[context.candidates]
         highest = np.max([percentiles(scores[:, d]) for d in context.focus], axis=0)
-        return draw(keep_probability(highest, context.beta), rng)
+        keep = keep_probability(highest, context.beta)
+        suspect = context.is_suspect()
+        if suspect is not None:
+            keep = at_most_blind(keep, suspect, context.beta)
+        return draw(keep, rng)
+
+
+def at_most_blind(keep: np.ndarray, suspect: np.ndarray, beta: float) -> np.ndarray:
+    """Keep probabilities (n,), those of suspects (n,) no higher than what a draw without scores gives all."""
+    return np.where(suspect, np.minimum(keep, expected_kept_fraction(beta, len(keep))), keep)
 
 
 @POLICIES.register("random")
@@ -165,8 +189,9 @@ class Stratified(Policy):
     run, on a straight line from one to the other, null: no change. defective: share of each defective
     stratum, in [0, 1]. strata: `defect`, `combination` or `label`, see sbp.selection.strata. beta_healthy,
     beta_defective: exponents of the percentile within the stratum, at least 0; 0 draws blindly. mix: share of
-    the draw that is blind, in [0, 1]. repeat_below: defects that fewer than this share of the images hold are
-    repeated by sqrt(repeat_below / share), see repeat_factors; null: no repetition.
+    the draw that is blind, in [0, 1]; a suspect takes part in that share alone. repeat_below: defects that
+    fewer than this share of the images hold are repeated by sqrt(repeat_below / share), see repeat_factors;
+    null: no repetition.
     """
 
     warms_up = False
@@ -194,12 +219,13 @@ class Stratified(Policy):
 
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
         labels, scores = context.known_labels()[context.candidates], context.image_scores()
+        suspect = context.is_suspect()
         stratum = strata_of(labels, self.strata)
         healthy = np.flatnonzero(stratum == HEALTHY)
         defective = [
             np.flatnonzero(stratum == s) for s in np.flatnonzero(np.bincount(stratum)) if s != HEALTHY
         ]
-        chosen = [self._of_defective(positions, scores, rng) for positions in defective]
+        chosen = [self._of_defective(positions, scores, suspect, rng) for positions in defective]
         repeated = np.concatenate([np.empty(0, dtype=np.int64), *chosen])
         if self.repeat_below is not None:
             share = np.array([np.count_nonzero(labels[:, d]) for d in range(labels.shape[1])]) / len(labels)
@@ -209,18 +235,25 @@ class Stratified(Policy):
         wanted = round(ratio * sum(map(len, defective)))
         if not len(repeated):
             wanted = max(1, wanted)  # an epoch is never empty
-        weights = stratum_weights(scores[healthy], self.beta_healthy, self.mix)
+        weights = self._weights(healthy, scores, suspect, self.beta_healthy)
         return np.concatenate([repeated, healthy[draw_weighted(weights, wanted, rng)]])
 
     def _of_defective(
-        self, positions: np.ndarray, scores: np.ndarray, rng: np.random.Generator
+        self, positions: np.ndarray, scores: np.ndarray, suspect: np.ndarray | None, rng: np.random.Generator
     ) -> np.ndarray:
         """Those drawn from one stratum."""
         wanted = math.ceil(self.defective * len(positions))
         if wanted == len(positions):
             return positions
-        weights = stratum_weights(scores[positions], self.beta_defective, self.mix)
+        weights = self._weights(positions, scores, suspect, self.beta_defective)
         return positions[draw_weighted(weights, wanted, rng)]
+
+    def _weights(
+        self, positions: np.ndarray, scores: np.ndarray, suspect: np.ndarray | None, beta: float
+    ) -> np.ndarray:
+        """Weights of a stratum's candidates, which stand at `positions`."""
+        doubtful = None if suspect is None else suspect[positions]
+        return stratum_weights(scores[positions], beta, self.mix, doubtful)
 
 
 @POLICIES.register("frequency_of_use")
