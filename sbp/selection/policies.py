@@ -33,7 +33,8 @@ class SelectionContext:
     beta: selectivity, at least 0. focus: channels of the defects to select by. labels: (N, D) bool, whether
     an image holds a defect; None where nothing is known. epoch: counted from 0. progress: share of the run's
     budget that is used, in [0, 1]. suspects: (N,) bool, images whose score counts for nothing since their
-    annotation may be wrong (see Guard); None for no image.
+    annotation may be wrong (see Guard); None for no image. holdout: (N, D) scores of the images by a model
+    that was trained on others; None where there is no such model.
     """
 
     candidates: np.ndarray
@@ -44,6 +45,7 @@ class SelectionContext:
     epoch: int = 0
     progress: float = 0.0
     suspects: np.ndarray | None = None
+    holdout: np.ndarray | None = None
 
     def image_scores(self) -> np.ndarray:
         """(n,) score of each candidate, the largest over the focused defects; NaN where never scored."""
@@ -133,6 +135,30 @@ class PerDefect(Policy):
         if suspect is not None:
             keep = at_most_blind(keep, suspect, context.beta)
         return draw(keep, rng)
+
+
+@POLICIES.register("reducible")
+class Reducible(Policy):
+    """Keep a candidate with probability percentile ** beta of what training could still take off its score.
+
+    That is its score less the one that a model gives which was trained on other images (RHO-LOSS, Mindermann
+    et al., arXiv:2206.07137, equation 3; there the highest of a batch are taken): a wrong annotation is high
+    in both. So may be a rare look-alike. holdout: path of that model's checkpoint, best.pt or last.pt, which
+    the run scores with before it trains; null where the context's scores come from elsewhere.
+    """
+
+    needs_scores = True
+    uses_beta = True
+
+    def __init__(self, holdout: str | None = None):
+        self.holdout = holdout
+
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        if context.holdout is None:
+            raise ValueError("holdout: this policy needs scores (N, D) by a model that was trained on others")
+        focus = list(context.focus)
+        reducible = (context.book.defect_scores() - context.holdout)[:, focus].max(axis=1)
+        return draw_by_score(reducible[context.candidates], context.beta, rng)
 
 
 def at_most_blind(keep: np.ndarray, suspect: np.ndarray, beta: float) -> np.ndarray:

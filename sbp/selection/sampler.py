@@ -80,6 +80,7 @@ class SelectiveSampler(Sampler[int]):
         self.guard = guard or NoGuard()
         if self.guard.needs_scores and self.labels is None:
             raise ValueError("labels: a guard needs the labels (N, D) of the images")
+        self.holdout: np.ndarray | None = None  # (N, D), see SelectionContext
         self._strata: np.ndarray | None = None
         self.epoch = 0
         self._drawn: EpochPlan | None = None
@@ -125,6 +126,7 @@ class SelectiveSampler(Sampler[int]):
             epoch,
             progress,
             suspects=self.suspects(),
+            holdout=self.holdout,
         )
         indices = self.candidates[rng.permutation(policy.select(context, rng))]
         return EpochPlan(indices, len(self.candidates))

@@ -8,8 +8,8 @@ from sbp.selection import (
     PerDefect,
     Reuse,
     ScoreBook,
-    Selective,
     SelectionContext,
+    Selective,
     SelectiveSampler,
     Stratified,
 )
