@@ -75,9 +75,12 @@ def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> 
     focus = defect_indices(data.defects, config.defects.focus)
     rare = defect_indices(data.defects, config.data.rare)
     factor = 1.0 if config.upsampling.name == "none" else config.upsampling.factor
+    policy = make("selection", config.selection).for_labels(labels)
+    if policy.why:
+        log.info("selection=%s: %s", config.selection.name, policy.why)
     return SelectiveSampler(
         ScoreBook(len(data.train), len(data.defects), schemes),
-        make("selection", config.selection),
+        policy,
         make("staleness", config.staleness),
         seed=config.seed,
         candidates=candidate_list(labels, rare, factor),

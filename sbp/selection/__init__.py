@@ -17,6 +17,7 @@ from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, 
 from sbp.selection.guard import GUARDS, Dynamics, Guard, NoGuard
 from sbp.selection.policies import (
     POLICIES,
+    Auto,
     Balanced,
     Everything,
     FrequencyOfUse,
@@ -51,6 +52,7 @@ __all__ = [
     "POLICIES",
     "STALENESSES",
     "Aggregation",
+    "Auto",
     "Balanced",
     "Dynamics",
     "EpochPlan",

@@ -19,6 +19,7 @@ from sbp.selection.strata import (
     HEALTHY,
     draw_weighted,
     drawn_repeats,
+    highest_stand_out,
     repeat_factors,
     strata_of,
     stratum_weights,
@@ -72,13 +73,20 @@ class Policy(ABC):
     """Chooses positions in the list of candidates.
 
     needs_scores: whether images are scored for it. warms_up: whether the first epochs train on everything
-    instead (see SelectiveSampler). uses_beta: whether it looks at the context's beta.
+    instead (see SelectiveSampler). uses_beta: whether it looks at the context's beta. why: of a policy that
+    another one chose by the labels, the reason in words.
     """
 
     name: str
     needs_scores = False
     warms_up = True
     uses_beta = False
+    why = ""
+
+    def for_labels(self, labels: np.ndarray) -> "Policy":
+        """The policy to use where images hold these defects, labels (N, D) bool: itself, unless it chooses
+        another one by them."""
+        return self
 
     @abstractmethod
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
@@ -217,7 +225,8 @@ class Stratified(Policy):
     beta_defective: exponents of the percentile within the stratum, at least 0; 0 draws blindly. mix: share of
     the draw that is blind, in [0, 1]; a suspect takes part in that share alone. repeat_below: defects that
     fewer than this share of the images hold are repeated by sqrt(repeat_below / share), see repeat_factors;
-    null: no repetition.
+    null: no repetition. stands_out: a stratum is drawn blindly while the highest tenth of its scores is in
+    the mean below so many times their median, at least 0: there is nothing hard in it yet, or any more.
     """
 
     warms_up = False
@@ -232,15 +241,16 @@ class Stratified(Policy):
         beta_defective: float = 0.0,
         mix: float = 0.3,
         repeat_below: float | None = None,
+        stands_out: float = 0.0,
     ):
         at_least(0, healthy=healthy, healthy_end=healthy_end)
-        at_least(0, beta_healthy=beta_healthy, beta_defective=beta_defective)
+        at_least(0, beta_healthy=beta_healthy, beta_defective=beta_defective, stands_out=stands_out)
         fraction(defective=defective, mix=mix, repeat_below=repeat_below)
         one_of("strata", strata, ("defect", "combination", "label"))
         self.healthy, self.defective, self.strata, self.mix = healthy, defective, strata, mix
         self.healthy_end = healthy if healthy_end is None else healthy_end
         self.beta_healthy, self.beta_defective = beta_healthy, beta_defective
-        self.repeat_below = repeat_below
+        self.repeat_below, self.stands_out = repeat_below, stands_out
         self.needs_scores = mix < 1 and (beta_healthy > 0 or (beta_defective > 0 and defective < 1))
 
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
@@ -278,8 +288,11 @@ class Stratified(Policy):
         self, positions: np.ndarray, scores: np.ndarray, suspect: np.ndarray | None, beta: float
     ) -> np.ndarray:
         """Weights of a stratum's candidates, which stand at `positions`."""
+        inside = scores[positions]
+        if self.stands_out and not highest_stand_out(inside, self.stands_out):
+            beta = 0.0
         doubtful = None if suspect is None else suspect[positions]
-        return stratum_weights(scores[positions], beta, self.mix, doubtful)
+        return stratum_weights(inside, beta, self.mix, doubtful)
 
 
 @POLICIES.register("frequency_of_use")
@@ -316,3 +329,43 @@ def use_weights(uses: np.ndarray) -> np.ndarray:
     u = 1 - uses / max(1, uses.max())
     power = 4 * math.log(len(uses)) * np.log(np.maximum(u - np.median(u) + 1, 1e-12))
     return np.maximum(np.exp(power - power.max()), 1e-30).astype(np.float32)
+
+
+@POLICIES.register("auto")
+class Auto(Policy):
+    """Chooses by the labels: everything, balanced, or balanced with the healthy images drawn by loss.
+
+    Where half of the images or none hold a defect, there is nothing to leave out. Where there are fewer
+    healthy images than `choice` for each defective one, a balanced draw takes most of them anyway, and losses
+    add nothing. Else the healthy ones are drawn by loss, the steeper the more there are to choose from, as
+    long as some stand out. choice: at least 1. It looks at training labels and losses alone.
+    """
+
+    needs_scores = True
+    warms_up = False
+    STANDS_OUT = 3.0
+
+    def __init__(self, choice: float = 2.0):
+        at_least(1, choice=choice)
+        self.choice = choice
+
+    def for_labels(self, labels: np.ndarray) -> Policy:
+        defective = int(np.any(labels, axis=1).sum())
+        healthy = len(labels) - defective
+        if not defective or defective >= healthy:
+            chosen: Policy = Everything()
+            reason = "everything, as there is too little to leave out"
+        elif healthy < self.choice * defective:
+            chosen = Balanced()
+            reason = "balanced, as there are too few healthy images for losses to choose from"
+        else:
+            beta = min(max(healthy / defective - 1, 2.0), 12.0)
+            chosen = Stratified(beta_healthy=beta, stands_out=self.STANDS_OUT)
+            reason = (
+                f"every defective image, and as many healthy ones drawn by loss (beta_healthy={beta:.3g})"
+            )
+        chosen.why = f"{defective} images with a defect, {healthy} without: {reason}"
+        return chosen
+
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        return self.for_labels(context.known_labels()).select(context, rng)

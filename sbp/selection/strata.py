@@ -82,6 +82,17 @@ def stratum_weights(
     return weights
 
 
+def highest_stand_out(scores: np.ndarray, times: float) -> bool:
+    """Whether the mean of the highest tenth of scores (n,) is at least so many times their median. NaN, never
+    scored, does not count; False where nothing is scored."""
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return False
+    top = max(1, len(known) // 10)
+    ordered = np.partition(known, sorted({len(known) // 2, len(known) - top}))
+    return bool(ordered[len(known) - top :].mean(dtype=np.float64) >= times * ordered[len(known) // 2])
+
+
 def _percentiles(scores: np.ndarray) -> np.ndarray:
     """Average rank over n in (0, 1], of scores (n,) without NaN; half the memory of `percentiles`."""
     n = len(scores)
