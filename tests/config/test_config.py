@@ -26,7 +26,7 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
     expected = {
         "defects": "all common rare",
         "selection": (
-            "balanced frequency_of_use none per_defect random reducible repeat_rare selective sliding "
+            "auto balanced frequency_of_use none per_defect random reducible repeat_rare selective sliding "
             "stratified"
         ),
         "aggregation": "maskdefectborders max mean mindefects_maxbackground shift softmin topk_mean",

@@ -1,12 +1,14 @@
 """What each policy keeps, and the list of candidates it keeps from."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from sbp.selection import (
     POLICIES,
+    Auto,
     Balanced,
     Everything,
     PerDefect,
@@ -16,6 +18,7 @@ from sbp.selection import (
     ScoreBook,
     SelectionContext,
     Selective,
+    Stratified,
     candidate_list,
 )
 from sbp.selection.draws import expected_kept_fraction
@@ -376,3 +379,40 @@ def test_a_wrong_annotation_is_not_reducible():
 def test_reducible_says_that_it_needs_another_models_scores():
     with pytest.raises(ValueError, match="holdout: this policy needs scores"):
         Reducible().select(SelectionContext(np.arange(2), book_of([1.0, 2.0])), rng())
+
+
+# ---- auto
+
+
+@pytest.mark.parametrize(
+    ("defective", "healthy", "kind", "reason"),
+    [
+        (0, 50, Everything, "too little to leave out"),
+        (30, 20, Everything, "too little to leave out"),
+        (20, 30, Balanced, "too few healthy images"),
+        (10, 70, Stratified, r"healthy ones by loss \(beta_healthy=6\)"),
+        (10, 9990, Stratified, r"beta_healthy=12\)"),
+    ],
+)
+def test_auto_chooses_by_the_labels_and_says_why(defective, healthy, kind, reason):
+    chosen = Auto().for_labels(labels_of(np.arange(defective + healthy) < defective))
+    assert type(chosen) is kind
+    assert re.search(f"^{defective} images with a defect, {healthy} without: .*{reason}", chosen.why)
+
+
+@pytest.mark.parametrize("look_alikes", [0.11, 3.0])
+def test_auto_draws_by_loss_only_where_something_stands_out(look_alikes):
+    """Ten of 72 healthy images score higher, by a little or by far, and eight are drawn."""
+    scores = np.full(80, 0.1)
+    scores[:8], scores[8:18] = 5.0, look_alikes + np.linspace(0, 0.01, 10)
+    labels = labels_of(np.arange(80) < 8)
+    context = SelectionContext(np.arange(80), book_of(scores), labels=labels, focus=(0,))
+    drawn = [Auto().select(context, rng(seed)) for seed in range(200)]
+    assert all(set(range(8)) <= set(epoch.tolist()) and len(epoch) == 16 for epoch in drawn)
+    hard = np.mean([np.isin(np.arange(8, 18), epoch).sum() for epoch in drawn])
+    assert hard == pytest.approx(8 * 10 / 72, abs=0.25) if look_alikes < 1 else hard > 2
+
+
+def test_other_policies_are_themselves_whatever_the_labels():
+    balanced = Balanced()
+    assert balanced.for_labels(labels_of(np.arange(4) < 2)) is balanced
