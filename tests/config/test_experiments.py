@@ -27,9 +27,8 @@ def section_plan(section: str, scale: str = "smoke") -> Plan:
 @pytest.mark.parametrize(
     ("section", "scale"),
     [
-        pytest.param(section, scale, marks=() if (section, scale) == QUICK else pytest.mark.slow)
-        for section in SECTIONS
-        for scale in ("smoke", "cpu")
+        QUICK,
+        *(pytest.param(section, "cpu", marks=pytest.mark.slow) for section in SECTIONS),
     ],
 )
 def test_every_job_of_every_section_composes(section, scale):
@@ -66,7 +65,7 @@ def test_every_comparison_holds_the_controls():
         names = {job.config.selection.name for job in jobs}
         assert {"none", "random", "balanced"} <= names, section
         budgets = {job.config.budget.compute for job in jobs}
-        assert len(budgets) == (2 if section == "convergence" else 1)
+        assert len(budgets) == (2 if section == "convergence" else 1), section
 
 
 def test_a_wrong_arm_is_one_line_before_anything_starts():
