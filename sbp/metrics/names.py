@@ -16,6 +16,16 @@ VAL_MAP = "val/map"
 BEST_VAL_MAP = "best/val/map"
 BORDER_OR_MISSING = "top/border_or_missing"
 
+# Of a split, see `of_split`:
+MAX_RECALL = "max_recall"
+FALSE_REGIONS = "false_regions"
+LOOKALIKE_FALSE_REGIONS = "lookalike_false_regions"
+RECALLS = (0.5, 0.8)
+"""Recalls at which false regions are counted."""
+SIZES = ("small", "medium", "large")
+HEALTHY_IMAGES = "images/healthy"
+LOOKALIKE_IMAGES = "images/lookalike"
+
 
 class Metric(NamedTuple):
     """A key, in which <name> stands for any name, <a|b> for one of these, and [...] can be missing.
@@ -29,6 +39,7 @@ class Metric(NamedTuple):
 
 
 TRUE_MASKS = "true masks, as generated data has"
+LOOKALIKES = "look-alikes that the data set names, as generated data does"
 METRICS = (
     Metric(TRAIN_LOSS, "training loss, mean over the epoch's images"),
     Metric(LEARNING_RATE, "learning rate of the epoch's last step"),
@@ -64,6 +75,34 @@ METRICS = (
         "what the true masks would score against the annotations: a ceiling; in the first epoch",
         TRUE_MASKS,
     ),
+    Metric(
+        "<val|test>/false_regions/<r50|r80>[/<defect>]",
+        "false regions per healthy image, one without any defect, at the highest confidence threshold with "
+        "which the recall of regions is 0.5 (0.8) or more; found at the lowest of "
+        "`evaluation.iou_thresholds`, 0.1. Infinite where no threshold reaches that recall, and then not "
+        "logged: `max_recall` is below it; without a defect, mean over defects",
+    ),
+    Metric(
+        "<val|test>/lookalike_false_regions/<r50|r80>[/<defect>]",
+        "the same per look-alike, a healthy image that shows what resembles a defect",
+        LOOKALIKES,
+    ),
+    Metric(
+        "<val|test>/threshold/<r50|r80>/<defect>",
+        "that confidence threshold, the mean probability of a region; not logged where there is none",
+    ),
+    Metric(
+        "<val|test>/max_recall[/<defect>]",
+        "the highest recall that any threshold reaches, at the same IoU; without a defect, the lowest of all "
+        "defects",
+    ),
+    Metric(
+        "<val|test>/recall/<small|medium|large>[/<defect>]",
+        "that recall by the size of the annotated region: below 0.3 % of the image's pixels, below 3 %, and "
+        "larger (COCO's 32 x 32 and 96 x 96 pixels of 640 x 480); not logged where there is none of a size",
+    ),
+    Metric("<val|test>/images/healthy", "images without any defect, on which false regions are counted"),
+    Metric("<val|test>/images/lookalike", "look-alikes among them", LOOKALIKES),
     Metric(BEST_VAL_MAP, "the highest `val/map` of any epoch, that of best.pt; at the end"),
     Metric(
         "scores/<scheme>/<defect>/<group>/q<10|50|90>",
@@ -92,6 +131,21 @@ METRICS = (
 def of_split(split: str, name: str, defect: str | None = None) -> str:
     """Key of a split's map, pixel_ap, loss ...; the mean over defects, or that of one."""
     return f"{split}/{name}" if defect is None else f"{split}/{name}/{defect}"
+
+
+def at_recall(name: str, recall: float) -> str:
+    """Name, for `of_split`, of what is measured at a fixed recall: false_regions/r80."""
+    return f"{name}/r{100 * recall:.0f}"
+
+
+def threshold_for(recall: float) -> str:
+    """Name, for `of_split`, of the confidence threshold that reaches a recall; there is no mean of it."""
+    return at_recall("threshold", recall)
+
+
+def recall_of(size: str) -> str:
+    """Name, for `of_split`, of the recall among the annotated regions of one of SIZES."""
+    return f"recall/{size}"
 
 
 def share(group: str) -> str:

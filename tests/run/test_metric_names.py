@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sbp.metrics.names import METRICS, Metric
+from sbp.metrics.names import LOOKALIKES, METRICS, TRUE_MASKS, Metric
 from sbp.run.execute import run
 from sbp.utils.progress import Progress
 from tests.conftest import make_config
@@ -64,5 +64,5 @@ def test_every_key_of_the_table_is_logged(keys):
 
 
 def test_what_needs_an_option_is_not_logged_without_it(keys):
-    known = {metric for metric in METRICS if not metric.needs or "true masks" in metric.needs}
+    known = {metric for metric in METRICS if metric.needs in ("", TRUE_MASKS, LOOKALIKES)}
     assert {metric for key in keys[LITTLE] for metric in entries(key)} == known
