@@ -14,6 +14,7 @@ from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
+from sbp.data.truth import lookalikes, unmarked
 from sbp.engine.batch_norm import share_batch_norm
 from sbp.engine.budget import Ledger
 from sbp.engine.callbacks import Callback, ScoreMonitor
@@ -24,7 +25,9 @@ from sbp.engine.losses import SegmentationLoss
 from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
+from sbp.engine.weight_average import moving_average
 from sbp.errors import UserError
+from sbp.metrics import names
 from sbp.selection import Aggregation, Max, Mean, ScoreBook, SelectiveSampler, beta_for_kept_fraction
 from sbp.selection.upsampling import candidate_list, defect_indices
 from sbp.utils.progress import Progress
@@ -72,9 +75,12 @@ def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> 
     focus = defect_indices(data.defects, config.defects.focus)
     rare = defect_indices(data.defects, config.data.rare)
     factor = 1.0 if config.upsampling.name == "none" else config.upsampling.factor
+    policy = make("selection", config.selection).for_labels(labels)
+    if policy.why:
+        log.info("selection=%s: %s", config.selection.name, policy.why)
     return SelectiveSampler(
         ScoreBook(len(data.train), len(data.defects), schemes),
-        make("selection", config.selection),
+        policy,
         make("staleness", config.staleness),
         seed=config.seed,
         candidates=candidate_list(labels, rare, factor),
@@ -82,7 +88,14 @@ def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> 
         beta=resolve_beta(config, labels, focus),
         focus=focus,
         labels=labels,
+        guard=make("guard", config.guard),
     )
+
+
+def known_groups(data: DataSet) -> dict[str, np.ndarray]:
+    """What the data set knows of training images beyond their annotation, (N,) bool by name."""
+    groups = {names.LOOKALIKE: lookalikes(data.train), names.UNMARKED: unmarked(data.train)}
+    return {name: group for name, group in groups.items() if group is not None}
 
 
 def build_evaluator(
@@ -145,11 +158,14 @@ def build_trainer(
     model = compute.place(model)
     if ranks.count > 1:
         model = share_batch_norm(model)
-    whole = whole_images(config, model, compute)
+    whole = scored = whole_images(config, model, compute)
+    average = moving_average(model, scoring.ema_decay) if scoring.weights == "ema" else None
+    if average is not None:
+        scored = whole_images(config, average.module, compute)
     loss = make("loss", config.loss)
     aggregations, batch = build_aggregations(config), images_at_once(config, scoring.batch_size, shape)
     scorer = Scorer(
-        whole, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed
+        scored, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed
     )
     augmentation = Augmentation(config.augmentation.transforms, config.seed)
     tiles = training_tiles(config, data)
@@ -173,6 +189,8 @@ def build_trainer(
         callbacks=build_callbacks(config, model, loss, compute),
         progress=progress,
         whole=whole,
+        average=average,
+        groups=known_groups(data),
         parallel=parallel_scoring(scoring, scorer, data) if sampler.policy.needs_scores else None,
         ranks=ranks,
     )

@@ -42,6 +42,7 @@ class Config:
     aggregation: g.OptionConfig = MISSING
     beta: g.BetaConfig = MISSING
     staleness: g.OptionConfig = MISSING
+    guard: g.OptionConfig = field(default_factory=lambda: g.OptionConfig(name="none"))
     upsampling: g.UpsamplingConfig = MISSING
     model: g.OptionConfig = MISSING
     loss: g.OptionConfig = MISSING
@@ -68,6 +69,7 @@ class Config:
         one_of("if_exists", self.if_exists, tuple(IF_EXISTS))
         parts = {group: self._made(group) for group in OPEN_GROUPS}
         self._check_image_size(parts["model"].stride, parts["aggregation"])
+        self._check_guard(parts["guard"].needs_scores, parts["selection"].needs_scores)
         self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)
 
     def _made(self, group: str) -> Any:
@@ -79,6 +81,13 @@ class Config:
             raise UserError(f"{group}.name={chosen.name}: choose the option itself, {group}={chosen.name}")
         return make(group, chosen)
 
+    def _check_guard(self, guard_watches: bool, has_scores: bool) -> None:
+        if guard_watches and not has_scores:
+            raise UserError(
+                f"guard={self.guard.name} selection={self.selection.name}: the guard watches scores, and "
+                "this selection takes none; choose guard=none, or selection=stratified"
+            )
+
     def _check_write_back(self, writes_back: bool, moves_image: bool) -> None:
         tiled = isinstance(self.data, g.DiskData) and self.data.fit == "tile"
         if writes_back and moves_image:
@@ -86,6 +95,11 @@ class Config:
             raise UserError(
                 f"aggregation={name} staleness={self.staleness.name}: {name} scores a moved image, which the "
                 "training step does not see; choose another aggregation or another staleness"
+            )
+        if writes_back and self.scoring.weights == "ema":
+            raise UserError(
+                f"scoring.weights=ema staleness={self.staleness.name}: its scores are the training step's, "
+                "with the current weights; choose another staleness, as stale_smart"
             )
         if writes_back and tiled:
             raise UserError(

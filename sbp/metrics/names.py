@@ -15,6 +15,11 @@ WORK_S = "time/work_s"
 VAL_MAP = "val/map"
 BEST_VAL_MAP = "best/val/map"
 BORDER_OR_MISSING = "top/border_or_missing"
+LOOKALIKE = "lookalike"
+UNMARKED = "unmarked"
+SUSPECTS = "guard/suspects"
+SUSPECT_PRECISION = "guard/precision"
+SUSPECT_RECALL = "guard/recall"
 
 # Of a split, see `of_split`:
 MAX_RECALL = "max_recall"
@@ -49,6 +54,14 @@ METRICS = (
         "train/share/<group>",
         "share of the kept images that are `healthy`, hold that defect alone, or hold `several`",
     ),
+    Metric(
+        f"train/share/<{LOOKALIKE}|{UNMARKED}>",
+        "share of the kept images that hold a look-alike, or a defect that the annotation misses",
+        "an image set that knows it, as generated data does",
+    ),
+    Metric(SUSPECTS, "images whose annotation the guard suspects after the epoch", "`guard=dynamics`"),
+    Metric(SUSPECT_PRECISION, "share of those that hold a defect which is not annotated", TRUE_MASKS),
+    Metric(SUSPECT_RECALL, "share of the images with an unannotated defect that are suspects", TRUE_MASKS),
     Metric(
         BASELINE_EPOCHS,
         "cost so far of training and scoring, in epochs that train on every image once; exact, and the same "

@@ -12,6 +12,7 @@ from sbp.selection import (
     PerDefect,
     Policy,
     Random,
+    Reducible,
     ScoreBook,
     SelectionContext,
     Selective,
@@ -268,7 +269,12 @@ def test_balanced_says_that_it_needs_labels():
 def test_only_selection_by_scores_needs_scores():
     policies = [cls() for cls in POLICIES.values()]
     assert len(policies) == 7
-    assert {p.name for p in policies if p.needs_scores} == {"selective", "per_defect", "stratified"}
+    assert {p.name for p in policies if p.needs_scores} == {
+        "selective",
+        "per_defect",
+        "reducible",
+        "stratified",
+    }
     assert {p.name for p in policies if p.warms_up} == {"selective", "per_defect", "random"}
     assert {p.name for p in policies if p.uses_beta} == {"selective", "per_defect", "random"}
     assert not Random(fraction=0.5).uses_beta
@@ -350,3 +356,23 @@ def test_every_repetition_is_drawn_on_its_own():
     p = 0.625**2
     for number, probability in enumerate([(1 - p) ** 2, 2 * p * (1 - p), p**2]):
         assert near(copies.count(number), repeats, probability)
+
+
+# ---- reducible
+
+
+def test_a_wrong_annotation_is_not_reducible():
+    """Image 3 has the highest loss under both models; image 2 the highest that can still be learnt."""
+    book = book_of([0.1, 0.4, 2.0, 5.0])
+    holdout = np.array([[0.1], [0.3], [0.2], [4.95]], dtype=np.float32)
+    policy, counts = Reducible(), np.zeros(4)
+    for seed in range(400):
+        context = SelectionContext(np.arange(4), book, beta=6.0, holdout=holdout)
+        counts[policy.select(context, rng(seed))] += 1
+    assert counts[2] == 400
+    assert near(counts[3], 400, (2 / 4) ** 6)
+
+
+def test_reducible_says_that_it_needs_another_models_scores():
+    with pytest.raises(ValueError, match="holdout: this policy needs scores"):
+        Reducible().select(SelectionContext(np.arange(2), book_of([1.0, 2.0])), rng())
