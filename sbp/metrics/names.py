@@ -43,8 +43,10 @@ class Metric(NamedTuple):
     needs: str = ""
 
 
+GUARD = "`guard=dynamics`"
 TRUE_MASKS = "true masks, as generated data has"
 LOOKALIKES = "look-alikes that the data set names, as generated data does"
+KNOWN_KINDS = "an image set that knows it, as generated data does"
 METRICS = (
     Metric(TRAIN_LOSS, "training loss, mean over the epoch's images"),
     Metric(LEARNING_RATE, "learning rate of the epoch's last step"),
@@ -57,11 +59,19 @@ METRICS = (
     Metric(
         f"train/share/<{LOOKALIKE}|{UNMARKED}>",
         "share of the kept images that hold a look-alike, or a defect that the annotation misses",
-        "an image set that knows it, as generated data does",
+        KNOWN_KINDS,
     ),
-    Metric(SUSPECTS, "images whose annotation the guard suspects after the epoch", "`guard=dynamics`"),
-    Metric(SUSPECT_PRECISION, "share of those that hold a defect which is not annotated", TRUE_MASKS),
-    Metric(SUSPECT_RECALL, "share of the images with an unannotated defect that are suspects", TRUE_MASKS),
+    Metric(SUSPECTS, "images whose annotation the guard suspects after the epoch", GUARD),
+    Metric(
+        SUSPECT_PRECISION,
+        "share of those that hold a defect which is not annotated",
+        f"{GUARD}, {TRUE_MASKS}",
+    ),
+    Metric(
+        SUSPECT_RECALL,
+        "share of the images with an unannotated defect that are suspects",
+        f"{GUARD}, {TRUE_MASKS}",
+    ),
     Metric(
         BASELINE_EPOCHS,
         "cost so far of training and scoring, in epochs that train on every image once; exact, and the same "
@@ -154,6 +164,17 @@ def at_recall(name: str, recall: float) -> str:
 def threshold_for(recall: float) -> str:
     """Name, for `of_split`, of the confidence threshold that reaches a recall; there is no mean of it."""
     return at_recall("threshold", recall)
+
+
+def told_by(key: str) -> tuple[str, str] | None:
+    """Of the key of false regions at a recall, those that tell why it is not logged: the highest recall, and
+    how many images there are to count on. None for another key."""
+    found = re.fullmatch(rf"(\w+)/({FALSE_REGIONS}|{LOOKALIKE_FALSE_REGIONS})/r\d+(?:/(.+))?", key)
+    if found is None:
+        return None
+    split, name, defect = found.groups()
+    images = HEALTHY_IMAGES if name == FALSE_REGIONS else LOOKALIKE_IMAGES
+    return of_split(split, MAX_RECALL, defect), of_split(split, images)
 
 
 def recall_of(size: str) -> str:

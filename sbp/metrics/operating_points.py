@@ -54,8 +54,11 @@ def threshold_for(regions: MatchedRegions, recall: float) -> float:
 
 def recall_at(regions: MatchedRegions, threshold: float = 0.0) -> float:
     """Share of the target regions that are found by regions of at least this confidence; NaN without a
-    target. By default, by all regions: the highest recall that any threshold reaches."""
-    return float((regions.found_at >= threshold).mean()) if len(regions.found_at) else math.nan
+    target, or for the threshold NaN. By default, by all regions: the highest recall that any threshold
+    reaches."""
+    if not len(regions.found_at) or math.isnan(threshold):
+        return math.nan
+    return float((regions.found_at >= threshold).mean())
 
 
 def false_regions_at(regions: MatchedRegions, threshold: float, images: np.ndarray) -> float:

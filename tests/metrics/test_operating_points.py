@@ -120,6 +120,7 @@ def test_two_regions_on_one_defect_find_it_once():
     assert recall_at(regions) == 1 / 2
     assert recall_at(regions, 0.85) == 1 / 2
     assert recall_at(regions, 0.95) == 0.0
+    assert math.isnan(recall_at(regions, math.nan))  # no threshold
 
 
 def test_recall_by_size_counts_by_share_of_the_image():
