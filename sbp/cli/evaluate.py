@@ -3,12 +3,12 @@
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sbp.errors import UserError
 from sbp.metrics import names
-from sbp.predict import ChosenPoint, SplitReport, evaluate_checkpoint
+from sbp.predict import SplitReport, evaluate_checkpoint
 from sbp.utils.files import write_atomically
 
 ALL = "all"
@@ -91,14 +91,12 @@ def _own_point(report: SplitReport, recall: float) -> Iterator[Row]:
 
 
 def _chosen_point(report: SplitReport, recall: float) -> Iterator[Row]:
-    def cells(value: Callable[[ChosenPoint], float]) -> list[str]:
-        return [*(_number(value(point)) for point in report.chosen if point.recall == recall), ""]
-
-    yield "  threshold", cells(lambda point: point.threshold)
-    yield "  recall that it gives", cells(lambda point: point.reached)
+    points = [point for point in report.chosen if point.recall == recall]
+    yield "  threshold", [*(_number(point.threshold) for point in points), ""]
+    yield "  recall that it gives", [*(_number(point.reached) for point in points), ""]
     for label, name in _ALARMS.items():
         if names.of_split(report.split, names.at_recall(name, recall)) in report.metrics:
-            yield label, cells(lambda point, name=name: getattr(point, name))
+            yield label, [*(_number(getattr(point, name)) for point in points), ""]
 
 
 _ALARMS = {

@@ -101,7 +101,8 @@ class Evaluator:
         """Apply the model to every image of the split, once."""
         regions, pixels = self._regions(), PixelAveragePrecision(len(self.defects))
         clean = None if split.clean_masks is None else self._regions()
-        losses, healthy = np.zeros(len(self.defects)), ~split.labels.any(axis=1)
+        losses = np.zeros(len(self.defects))
+        healthy: np.ndarray = np.logical_not(split.labels.any(axis=1))
         with evaluating(model):
             for batch in plain_batches(split, np.arange(len(split))[self.ranks.share], self.batch_size):
                 target, valid = self.compute.targets(batch.masks)
@@ -130,8 +131,8 @@ class Evaluator:
         values = {"map": regions.compute().ap, "pixel_ap": pixels.compute(), "loss": losses / len(split)}
         if clean is not None:
             values["clean_map"] = clean.compute().ap
-        found = [regions.regions(d) for d in range(len(self.defects))]
-        return SplitMeasures(values, found, ImageGroups.of(healthy, split.kinds))
+        by_defect = [regions.regions(d) for d in range(len(self.defects))]
+        return SplitMeasures(values, by_defect, ImageGroups.of(healthy, split.kinds))
 
     def oracle(self, split: Split, prefix: str) -> dict[str, float]:
         """`prefix/oracle_map...`: what clean masks would score as predictions, the ceiling that annotation
