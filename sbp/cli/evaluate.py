@@ -125,8 +125,7 @@ def _explanation(report: SplitReport) -> list[str]:
     lines = [
         "all: the mean over defects, but the lowest of the highest recalls.",
         "never: no threshold reaches that recall; -: nothing to measure.",
-        "A threshold is one of regions, which are where the probability is above "
-        f"{pixel:g}: of its mean in them.",
+        f"A threshold is one of regions (where the probability is above {pixel:g}): of the mean in a region.",
         "It is not `sbp predict --threshold`, above which single pixels are drawn.",
     ]
     if report.chosen:

@@ -39,13 +39,15 @@ def test_the_threshold_of_the_validation_split_is_applied_to_the_other_one():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
+    """Of a model that has learnt little: every image is one region, which finds whatever is in it."""
     folder = tmp_path_factory.mktemp("run")
     common = ("budget.compute=2", "model.encoder_depth=3", "model.decoder_channels=[16,8,8]", "tracking=none")
     run(
         make_config(
             *common,
             "selection=none",
-            "evaluation.threshold=0.01",
+            "evaluation.threshold=0.000001",
+            "evaluation.iou_thresholds=[0.0001]",
             f"output_root={folder}",
             run_dir=str(folder),
         ),
@@ -78,6 +80,7 @@ def test_a_trained_model_is_evaluated_into_a_table_and_a_file(checkpoint, monkey
     assert "by the threshold of" not in capsys.readouterr().out
     own = json.loads((tmp_path / "val.json").read_text())
     assert own["by_validation_threshold"] == []
+    assert any(point["threshold"] for point in points)
     for point in points:
         at = f"r{100 * point['recall']:.0f}/{point['defect']}"
         assert point["threshold"] == own["metrics"][f"val/threshold/{at}"]
