@@ -5,6 +5,7 @@ torch is imported where it is used: the config asks this module for names and ke
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -110,3 +111,45 @@ class DiceBce(Bce):
         total = batch_sum(probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3))) + 1
         dice = 1 - (overlap / total).mean()
         return (1 - self.dice_weight) * mean_where(loss_map, valid) + self.dice_weight * dice
+
+
+@LOSSES.register("ohem_bce")
+class OhemBce(Bce):
+    """Cross-entropy of the hard pixels alone: online hard example mining.
+
+    As OHEMPixelSampler of mmsegmentation and the usual OhemCrossEntropy do it for a softmax: a pixel of a map
+    weighs 1 where the probability of its true label is below `threshold`, in [0, 1], or is one of the lowest
+    `min_kept` of its image, a share in [0, 1] of the pixels of all its maps that count, rounded up, at least
+    one; else 0. The loss is the mean over those that weigh 1. There, `min_kept` is a number of pixels (100,000
+    of a crop of 512 x 1,024, which is the default here) on average over a batch; here every image has its
+    own, so that the rule does not depend on which images share a batch. The loss map is the cross-entropy.
+    """
+
+    sums_over_ranks = True
+
+    def __init__(self, threshold: float = 0.7, min_kept: float = 0.19):
+        fraction(threshold=threshold, min_kept=min_kept)
+        self.threshold, self.min_kept = threshold, min_kept
+
+    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        return mean_where(loss_map, self.is_hard(logits, target, valid))
+
+    def is_hard(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, D, H, W) bool, which pixels the loss is taken of."""
+        # the true label's log-odds: in their order, and unlike probabilities never rounded to 1
+        odds = (logits * (2 * target - 1)).detach().flatten(1)
+        if valid is None:
+            lowest = odds.kthvalue(max(1, math.ceil(self.min_kept * odds.shape[1])), dim=1, keepdim=True).values
+        else:
+            counts = valid.flatten(1)
+            odds = odds.masked_fill(~counts, math.inf)
+            number = (self.min_kept * counts.sum(1, keepdim=True).double()).ceil().long().clamp_min(1)
+            lowest = odds.sort(dim=1).values.gather(1, number - 1)
+        hard = ((odds < _log_odds(self.threshold)) | (odds <= lowest)).view_as(logits)
+        return hard if valid is None else hard & valid
+
+
+def _log_odds(probability: float) -> float:
+    if probability in (0, 1):
+        return math.inf if probability else -math.inf
+    return math.log(probability / (1 - probability))

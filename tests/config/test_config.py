@@ -32,7 +32,7 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
         "beta": "auto b1 b16 b2 b32 b4 b8",
         "staleness": "every_epoch reuse smart stale stale_smart",
         "upsampling": "none rare",
-        "loss": "bce dice_bce focal",
+        "loss": "bce dice_bce focal ohem_bce",
         "scale": "cpu gpu smoke",
         "tracking": "local none server",
         "trainer": "cpu gpu",

@@ -87,7 +87,7 @@ def test_ranks_draw_the_same_and_end_with_the_weights_of_one_process(tmp_path, c
     assert_one_process(processes(tmp_path, "fit", count, *overrides), alone)
 
 
-@pytest.mark.parametrize("loss", slowly(["bce", "focal", "dice_bce"], ["dice_bce"]))
+@pytest.mark.parametrize("loss", slowly(["bce", "focal", "dice_bce", "ohem_bce"], ["dice_bce"]))
 def test_the_gradient_is_that_of_the_whole_batch_whatever_each_rank_has_of_it(tmp_path, loss):
     """Ten images for three ranks: four, three and three of them, some with void pixels; the mean of the
     ranks' own gradients would be another."""
