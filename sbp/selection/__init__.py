@@ -13,6 +13,7 @@ from sbp.selection.aggregation import (
     TopKMean,
 )
 from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, percentiles
+from sbp.selection.infobatch import InfoBatch
 from sbp.selection.policies import (
     POLICIES,
     Balanced,
@@ -52,6 +53,7 @@ __all__ = [
     "EveryEpoch",
     "Everything",
     "FrequencyOfUse",
+    "InfoBatch",
     "MaskDefectBorders",
     "Max",
     "Mean",

@@ -15,10 +15,14 @@ from sbp.selection.staleness import Periodic, Staleness
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The images one epoch trains on, in random order; an upsampled image may appear several times."""
+    """The images one epoch trains on, in random order; an upsampled image may appear several times.
+
+    weights: (N,) float32, by image number, what an image's loss counts; None: all of them 1.
+    """
 
     indices: np.ndarray
     num_candidates: int
+    weights: np.ndarray | None = None
 
     @property
     def kept_fraction(self) -> float:
@@ -112,7 +116,7 @@ class SelectiveSampler(Sampler[int]):
             self.candidates, self.book, self.beta, self.focus, self.labels, epoch, progress
         )
         indices = self.candidates[rng.permutation(policy.select(context, rng))]
-        return EpochPlan(indices, len(self.candidates))
+        return EpochPlan(indices, len(self.candidates), policy.weights(context))
 
     def record_training(self, indices: np.ndarray, epoch: int) -> None:
         """Note that `indices` were trained on in `epoch`."""
@@ -129,6 +133,11 @@ class SelectiveSampler(Sampler[int]):
     def __len__(self) -> int:
         """Number of images that the epoch trains on."""
         return len(self._current().indices)
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """(N,) float32, by image number, what each image's loss counts in the epoch; None: all of them 1."""
+        return self._current().weights
 
     def _current(self) -> EpochPlan:
         if self._drawn is None:

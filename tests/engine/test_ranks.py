@@ -67,6 +67,7 @@ CASES = {
     "scores written back": (3, "staleness=reuse", "beta=b2"),
     "moved images": (2, "aggregation=shift", "staleness=stale_smart", "staleness.every=2", "beta=b2"),
     "an encoder with more stages than are used": (2, "model.encoder=resnet18", "selection=none"),
+    "weighted images": (3, "arm=infobatch", "loss=dice_bce"),
     "upsampled": (2, "selection=none", "upsampling=rare", "scoring.monitor_every=2"),
 }
 

@@ -88,6 +88,7 @@ METHODS = {
     "reuse": "staleness=reuse aggregation=topk_mean scheduler=linear",
     "shift": "aggregation=shift staleness=stale budget.compute=4",
     "parallel": "scoring.parallel=process staleness=stale staleness.every=2 scoring.max_age=2",
+    "infobatch": "arm=infobatch loss=dice_bce",
     "tiles": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 data.cache=stream",
 }
 
