@@ -21,7 +21,7 @@ from sbp.engine.callbacks import Callback, ScoreMonitor
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.gradients import GradientProbe
-from sbp.engine.losses import SegmentationLoss
+from sbp.engine.losses import SegmentationLoss, defines_reduce, says
 from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
@@ -129,11 +129,11 @@ def build_callbacks(
 
 def check_loss(loss: SegmentationLoss) -> None:
     """Raise UserError for a loss that several processes cannot compute together."""
-    own = next(cls for cls in type(loss).__mro__ if "reduce" in vars(cls))
-    if not vars(own).get("sums_over_ranks", False):
+    if not says(type(loss), "sums_over_ranks"):
         raise UserError(
             f"loss={loss.name} with several processes: its reduce must add up over the batch with "
-            f"sbp.engine.ranks.batch_sum, and {own.__name__} say so with sums_over_ranks = True"
+            f"sbp.engine.ranks.batch_sum, and {defines_reduce(type(loss)).__name__} say so with "
+            "sums_over_ranks = True"
         )
 
 

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from sbp.config import groups as g
 from sbp.config.schemas import OPEN_GROUPS, base_of, in_group, make, names, own_keys, schema
 from sbp.engine.budget import Budget, Schedule
+from sbp.engine.losses import SegmentationLoss, defines_reduce, says
 from sbp.errors import UserError
 from sbp.plugins.checks import at_least, one_of, require
 
@@ -71,6 +72,7 @@ class Config:
         self._check_image_size(parts["model"].stride, parts["aggregation"])
         self._check_guard(parts["guard"].needs_scores, parts["selection"].needs_scores)
         self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)
+        self._check_weights(parts["selection"].weighs_images, type(parts["loss"]))
 
     def _made(self, group: str) -> Any:
         """The group's object; making it checks its values."""
@@ -110,6 +112,14 @@ class Config:
             raise UserError(
                 f"data.fit=tile gradients.every={self.gradients.every}: the probe wants whole images; "
                 "must be 0, or choose data.fit=pad"
+            )
+
+    def _check_weights(self, weighs_images: bool, loss: type[SegmentationLoss]) -> None:
+        if weighs_images and not says(loss, "weighs_images"):
+            raise UserError(
+                f"selection={self.selection.name} loss={self.loss.name}: some images count more than others, "
+                f"and {defines_reduce(loss).__name__}.reduce does not say what that makes of it, with "
+                "weighs_images = True and, if it is no mean of the map, reduce_weighted; choose another loss"
             )
 
     def _check_image_size(self, stride: int, aggregation: Any) -> None:

@@ -223,6 +223,7 @@ class Trainer:
             with defer_signals():
                 self.sampler.observe(plan.indices)
                 now.indices, now.num_candidates = plan.indices, plan.num_candidates
+                now.weights = plan.weights
                 now.used_before = self._used(now.epoch)
 
     def _train(self, now: EpochInProgress, watch: Stopwatch) -> dict[str, float]:
@@ -259,7 +260,8 @@ class Trainer:
                 with watch.section("training"):
                     self._set_learning_rate(self._used(now.epoch + len(now.trained) / steps))
                     self.in_step = True
-                    now.losses.append(self._step(batch, now.epoch, len(now.trained)))
+                    weights = now.weights_of(batch.indices)
+                    now.losses.append(self._step(batch, now.epoch, len(now.trained), weights))
                     self.in_step = False
                 now.trained.append(batch.indices)
                 self.ledger.trained += images
@@ -273,14 +275,18 @@ class Trainer:
         with watch.section("data"):
             return next(batches, None)
 
-    def _step(self, batch: Batch, epoch: int, step: int) -> torch.Tensor:
+    def _step(self, batch: Batch, epoch: int, step: int, weights: np.ndarray | None = None) -> torch.Tensor:
         images, (target, valid) = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
         with self.ranks.one_batch():
             with self.compute.autocast(self.precision):
                 logits = self.training_model(images)
             logits = logits.float()
             loss_map = self.loss.loss_map(logits, target)
-            value = self.loss.reduce(loss_map, logits, target, valid)
+            if weights is None:
+                value = self.loss.reduce(loss_map, logits, target, valid)
+            else:
+                mine = self.compute.weights(weights[self.ranks.share])
+                value = self.loss.reduce_weighted(mine, loss_map, logits, target, valid)
         if self.compute.device.type == "cpu" and not value.isfinite():
             raise self._diverged(epoch, step, batch.indices)
         self.optimizer.zero_grad(set_to_none=True)

@@ -15,6 +15,7 @@ from sbp.selection.aggregation import (
 )
 from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, percentiles
 from sbp.selection.guard import GUARDS, Dynamics, Guard, NoGuard
+from sbp.selection.infobatch import InfoBatch
 from sbp.selection.policies import (
     POLICIES,
     Auto,
@@ -60,6 +61,7 @@ __all__ = [
     "Everything",
     "FrequencyOfUse",
     "Guard",
+    "InfoBatch",
     "MaskDefectBorders",
     "Max",
     "Mean",

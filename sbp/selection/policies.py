@@ -58,6 +58,10 @@ class SelectionContext:
             return None
         return self.suspects[self.candidates]
 
+    def image_losses(self) -> np.ndarray:
+        """(n,) loss of each candidate, the mean over the focused defects; see ScoreBook.image_losses."""
+        return self.book.image_losses(self.focus)[self.candidates]
+
     def is_defective(self) -> np.ndarray:
         """(n,) bool, whether each candidate holds a defect. Raises ValueError without labels."""
         return np.any(self.known_labels(), axis=1)[self.candidates]
@@ -73,14 +77,16 @@ class Policy(ABC):
     """Chooses positions in the list of candidates.
 
     needs_scores: whether images are scored for it. warms_up: whether the first epochs train on everything
-    instead (see SelectiveSampler). uses_beta: whether it looks at the context's beta. why: of a policy that
-    another one chose by the labels, the reason in words.
+    instead (see SelectiveSampler). uses_beta: whether it looks at the context's beta. weighs_images: whether
+    the losses of some images count more than those of others, see `weights`. why: of a policy that another
+    one chose by the labels, the reason in words.
     """
 
     name: str
     needs_scores = False
     warms_up = True
     uses_beta = False
+    weighs_images = False
     why = ""
 
     def for_labels(self, labels: np.ndarray) -> "Policy":
@@ -91,6 +97,11 @@ class Policy(ABC):
     @abstractmethod
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
         """Positions in `context.candidates` (n,) that this epoch trains on, in any order, never empty."""
+
+    def weights(self, context: SelectionContext) -> np.ndarray | None:
+        """(N,) float32, by image number, what the loss of an image counts if the epoch trains on it; None: 1
+        for all."""
+        return None
 
 
 POLICIES: Registry[Policy] = Registry("selection")

@@ -17,10 +17,14 @@ from sbp.selection.strata import strata_of
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The images one epoch trains on, in random order; an upsampled image may appear several times."""
+    """The images one epoch trains on, in random order; an upsampled image may appear several times.
+
+    weights: (N,) float32, by image number, what an image's loss counts; None: all of them 1.
+    """
 
     indices: np.ndarray
     num_candidates: int
+    weights: np.ndarray | None = None
 
     @property
     def kept_fraction(self) -> float:
@@ -129,7 +133,7 @@ class SelectiveSampler(Sampler[int]):
             holdout=self.holdout,
         )
         indices = self.candidates[rng.permutation(policy.select(context, rng))]
-        return EpochPlan(indices, len(self.candidates))
+        return EpochPlan(indices, len(self.candidates), policy.weights(context))
 
     def suspects(self) -> np.ndarray | None:
         """(N,) bool, images that the guard suspects by now; None if it suspects none."""
@@ -166,6 +170,11 @@ class SelectiveSampler(Sampler[int]):
     def __len__(self) -> int:
         """Number of images that the epoch trains on."""
         return len(self._current().indices)
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """(N,) float32, by image number, what each image's loss counts in the epoch; None: all of them 1."""
+        return self._current().weights
 
     def _current(self) -> EpochPlan:
         if self._drawn is None:

@@ -26,7 +26,8 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
     expected = {
         "defects": "all common rare",
         "selection": (
-            "auto balanced frequency_of_use none per_defect random reducible repeat_rare selective sliding "
+            "auto balanced frequency_of_use infobatch none per_defect random reducible repeat_rare selective "
+            "sliding "
             "stratified"
         ),
         "aggregation": "maskdefectborders max mean mindefects_maxbackground shift softmin topk_mean",
@@ -34,7 +35,7 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
         "beta": "auto b1 b16 b2 b32 b4 b8",
         "staleness": "every_epoch reuse smart stale stale_smart",
         "upsampling": "none rare",
-        "loss": "bce dice_bce focal",
+        "loss": "bce dice_bce focal ohem_bce",
         "scale": "cpu gpu smoke",
         "tracking": "local none server",
         "trainer": "cpu gpu",
