@@ -119,7 +119,7 @@ MISTAKES = [
         "arm=focus_al",
         r"arm=focus_al: must be one of balanced, .*upsampled_baseline \(did you mean focus_all\?\)",
     ),
-    ("experiment=two", "experiment=two: must be one of border_effect, convergence, "),
+    ("experiment=two", "experiment=two: must be one of beyond, .*border_effect, convergence, "),
     ("seed=-1", "seed=-1: must be at least 0"),
     ("seed=null", "seed=null: .*not Optional"),
     ("seed.x=1", "seed.x=1: .*Integer"),
