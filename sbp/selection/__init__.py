@@ -13,7 +13,9 @@ from sbp.selection.aggregation import (
     TopKMean,
 )
 from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, percentiles
+from sbp.selection.in_batch import Composer, InBatch
 from sbp.selection.infobatch import InfoBatch
+from sbp.selection.kakurenbo import Kakurenbo
 from sbp.selection.policies import (
     POLICIES,
     Balanced,
@@ -30,6 +32,7 @@ from sbp.selection.score_book import NEVER, ScoreBook
 from sbp.selection.staleness import (
     STALENESSES,
     EveryEpoch,
+    Hidden,
     Periodic,
     Reuse,
     Smart,
@@ -49,11 +52,15 @@ __all__ = [
     "STALENESSES",
     "Aggregation",
     "Balanced",
+    "Composer",
     "EpochPlan",
     "EveryEpoch",
     "Everything",
     "FrequencyOfUse",
+    "Hidden",
+    "InBatch",
     "InfoBatch",
+    "Kakurenbo",
     "MaskDefectBorders",
     "Max",
     "Mean",

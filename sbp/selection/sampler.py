@@ -17,12 +17,14 @@ from sbp.selection.staleness import Periodic, Staleness
 class EpochPlan:
     """The images one epoch trains on, in random order; an upsampled image may appear several times.
 
-    weights: (N,) float32, by image number, what an image's loss counts; None: all of them 1.
+    weights: (N,) float32, by image number, what an image's loss counts; None: all of them 1. rate: what the
+    learning rate is multiplied by.
     """
 
     indices: np.ndarray
     num_candidates: int
     weights: np.ndarray | None = None
+    rate: float = 1.0
 
     @property
     def kept_fraction(self) -> float:
@@ -115,8 +117,10 @@ class SelectiveSampler(Sampler[int]):
         context = SelectionContext(
             self.candidates, self.book, self.beta, self.focus, self.labels, epoch, progress
         )
-        indices = self.candidates[rng.permutation(policy.select(context, rng))]
-        return EpochPlan(indices, len(self.candidates), policy.weights(context))
+        kept = policy.select(context, rng)
+        indices = self.candidates[rng.permutation(kept)]
+        weights, rate = policy.weights(context), policy.rate(context, kept)
+        return EpochPlan(indices, len(self.candidates), weights, rate)
 
     def record_training(self, indices: np.ndarray, epoch: int) -> None:
         """Note that `indices` were trained on in `epoch`."""
@@ -138,6 +142,11 @@ class SelectiveSampler(Sampler[int]):
     def weights(self) -> np.ndarray | None:
         """(N,) float32, by image number, what each image's loss counts in the epoch; None: all of them 1."""
         return self._current().weights
+
+    @property
+    def rate(self) -> float:
+        """What the learning rate is multiplied by in the epoch."""
+        return self._current().rate
 
     def _current(self) -> EpochPlan:
         if self._drawn is None:

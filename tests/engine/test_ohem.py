@@ -21,8 +21,8 @@ SELECTED = {
     (VOID, 6): [1, 2, 5, 8, 10, 11],
     (VOID, 9): [0, 1, 2, 4, 5, 8, 9, 10, 11],
 }
-"""What OHEMPixelSampler(thresh=0.7) of open-mmlab/mmsegmentation, commit 230246f, selects of one image whose two
-classes have the logits 0 and LOGITS: their softmax is our sigmoid."""
+"""What OHEMPixelSampler(thresh=0.7) of open-mmlab/mmsegmentation, commit 230246f, selects of one image whose
+two classes have the logits 0 and LOGITS: their softmax is our sigmoid."""
 
 
 def one_image(values: torch.Tensor) -> torch.Tensor:

@@ -89,6 +89,8 @@ METHODS = {
     "shift": "aggregation=shift staleness=stale budget.compute=4",
     "parallel": "scoring.parallel=process staleness=stale staleness.every=2 scoring.max_age=2",
     "infobatch": "arm=infobatch loss=dice_bce",
+    "composer": "arm=composer selection.start=0.2",
+    "kakurenbo": "arm=kakurenbo selection.confidence=0 selection.hide=0.8",
     "tiles": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 data.cache=stream",
 }
 

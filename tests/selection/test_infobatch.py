@@ -1,4 +1,4 @@
-"""InfoBatch: what it leaves out and how the rest counts, as in the published code on a fixed list of losses."""
+"""InfoBatch: what it leaves out and how the rest counts, as in the published code on fixed losses."""
 
 import numpy as np
 import pytest
