@@ -21,14 +21,24 @@ from sbp.engine.callbacks import Callback, ScoreMonitor
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.gradients import GradientProbe
-from sbp.engine.losses import SegmentationLoss, defines_reduce, says
+from sbp.engine.in_batch import BatchChoice, ChosenImages, WholeBatches
+from sbp.engine.losses import SegmentationLoss, defines, says
 from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
 from sbp.engine.weight_average import moving_average
 from sbp.errors import UserError
 from sbp.metrics import names
-from sbp.selection import Aggregation, Max, Mean, ScoreBook, SelectiveSampler, beta_for_kept_fraction
+from sbp.selection import (
+    Aggregation,
+    InBatch,
+    Max,
+    Mean,
+    Policy,
+    ScoreBook,
+    SelectiveSampler,
+    beta_for_kept_fraction,
+)
 from sbp.selection.upsampling import candidate_list, defect_indices
 from sbp.utils.progress import Progress
 
@@ -132,7 +142,7 @@ def check_loss(loss: SegmentationLoss) -> None:
     if not says(type(loss), "sums_over_ranks"):
         raise UserError(
             f"loss={loss.name} with several processes: its reduce must add up over the batch with "
-            f"sbp.engine.ranks.batch_sum, and {defines_reduce(type(loss)).__name__} say so with "
+            f"sbp.engine.ranks.batch_sum, and {defines(type(loss)).__name__} say so with "
             "sums_over_ranks = True"
         )
 
@@ -192,5 +202,16 @@ def build_trainer(
         average=average,
         groups=known_groups(data),
         parallel=parallel_scoring(scoring, scorer, data) if sampler.policy.needs_scores else None,
+        in_batch=in_batch(sampler.policy, scorer, model, config, ranks),
         ranks=ranks,
     )
+
+
+def in_batch(
+    policy: Policy, scorer: Scorer, model: nn.Module, config: c.Config, ranks: Ranks = ALONE
+) -> BatchChoice:
+    """What of each batch is trained on. model: what is trained, where scorer has it put tiles together."""
+    if not isinstance(policy, InBatch):
+        return WholeBatches()
+    precision = config.trainer.precision
+    return ChosenImages(policy, model, scorer.loss, scorer.compute, precision, config.seed, ranks)

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from sbp.config import groups as g
 from sbp.config.schemas import OPEN_GROUPS, base_of, in_group, make, names, own_keys, schema
 from sbp.engine.budget import Budget, Schedule
-from sbp.engine.losses import SegmentationLoss, defines_reduce, says
+from sbp.engine.losses import SegmentationLoss, defines, says
 from sbp.errors import UserError
 from sbp.plugins.checks import at_least, one_of, require
 
@@ -72,7 +72,8 @@ class Config:
         self._check_image_size(parts["model"].stride, parts["aggregation"])
         self._check_guard(parts["guard"].needs_scores, parts["selection"].needs_scores)
         self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)
-        self._check_weights(parts["selection"].weighs_images, type(parts["loss"]))
+        self._check_selection(parts["selection"], type(parts["loss"]), parts["aggregation"].moves_image)
+        self._check_parallel(parts["staleness"].follows_training)
 
     def _made(self, group: str) -> Any:
         """The group's object; making it checks its values."""
@@ -114,12 +115,30 @@ class Config:
                 "must be 0, or choose data.fit=pad"
             )
 
-    def _check_weights(self, weighs_images: bool, loss: type[SegmentationLoss]) -> None:
-        if weighs_images and not says(loss, "weighs_images"):
+    def _check_selection(self, selection: Any, loss: type[SegmentationLoss], moves_image: bool) -> None:
+        both = f"selection={self.selection.name} loss={self.loss.name}"
+        if selection.weighs_images and not says(loss, "weighs_images"):
             raise UserError(
-                f"selection={self.selection.name} loss={self.loss.name}: some images count more than others, "
-                f"and {defines_reduce(loss).__name__}.reduce does not say what that makes of it, with "
-                "weighs_images = True and, if it is no mean of the map, reduce_weighted; choose another loss"
+                f"{both}: some images count more than others, and {defines(loss).__name__}.reduce does not "
+                "say what that makes of it, with weighs_images = True and, if it is no mean of the map, "
+                "reduce_weighted; choose another loss"
+            )
+        if selection.reads_confidence and not says(loss, "is_cross_entropy", "loss_map"):
+            raise UserError(
+                f"{both}: how sure a prediction is follows from its cross-entropy, which the map of "
+                f"{self.loss.name} is not; choose another loss"
+            )
+        if selection.reads_confidence and moves_image:
+            raise UserError(
+                f"selection={self.selection.name} aggregation={self.aggregation.name}: the largest losses "
+                "are not known beside those of a moved image; choose another aggregation"
+            )
+
+    def _check_parallel(self, follows_training: bool) -> None:
+        if follows_training and self.scoring.parallel != "none":
+            raise UserError(
+                f"staleness={self.staleness.name} scoring.parallel={self.scoring.parallel}: what is to be "
+                "scored is known when the epoch before is over; must be none, or choose another staleness"
             )
 
     def _check_image_size(self, stride: int, aggregation: Any) -> None:

@@ -24,23 +24,27 @@ class Ledger:
     """Exact cost of a run, from the images it trained on and scored.
 
     One baseline epoch is the cost of training once on each of the data set's `num_images` images:
-    cost = (trained + scored * scoring FLOPs / training FLOPs) / num_images.
+    cost = (trained + (scored * scoring FLOPs + forwarded * forward FLOPs) / training FLOPs) / num_images.
+    forwarded: images of which the forward pass was computed twice, to choose inside their batch.
     """
 
     def __init__(self, num_images: int, model_cost: ModelCost):
         self.num_images, self.model_cost = num_images, model_cost
         self.trained = 0.0  # a part of an image, where it is trained on in tiles
         self.scored = 0
+        self.forwarded = 0.0  # a part of an image, likewise
 
     @property
     def flops(self) -> float:
         """Total FLOPs of training and charged scoring."""
-        return self.trained * self.model_cost.training + self.scored * self.model_cost.scoring
+        forward = self.forwarded * self.model_cost.forward
+        return self.trained * self.model_cost.training + self.scored * self.model_cost.scoring + forward
 
     @property
     def baseline_epochs(self) -> float:
         """Total cost in baseline epochs."""
-        return self.trained / self.num_images + self.scoring_cost(self.scored)
+        forward = self.forwarded * self.model_cost.phi / self.num_images
+        return self.trained / self.num_images + self.scoring_cost(self.scored) + forward
 
     def scoring_cost(self, images: int) -> float:
         """What a scoring pass over that many images would add, in baseline epochs."""

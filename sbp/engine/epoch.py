@@ -49,9 +49,10 @@ class EpochInProgress:
     whether new scores came, be it for the record only. beside: whether what is to be scored beside its
     training has begun. measured: metrics of the callbacks before training. indices: (n,) images to train on,
     in order, out of num_candidates. weights: (N,) what the loss of each image of the data set counts, None:
-    all of them 1. used_before: share of the budget used before training. losses, trained:
-    of each step so far, its loss and its images (B,). noted: whether the score book knows what was trained
-    on. seconds: see Stopwatch.
+    all of them 1. rate: what the learning rate is multiplied by. used_before: share of the budget used before
+    training. losses, trained: of each step so far, its loss and its images (B,). forwarded, left_out: images
+    so far whose forward pass was computed twice, to choose inside their batch, and that were not chosen; with
+    tiles, parts of them. noted: whether the score book knows what was trained on. seconds: see Stopwatch.
     """
 
     epoch: int
@@ -61,9 +62,12 @@ class EpochInProgress:
     indices: np.ndarray | None = None
     num_candidates: int = 0
     weights: np.ndarray | None = None
+    rate: float = 1.0
     used_before: float = 0.0
     losses: list[torch.Tensor] = field(default_factory=list)
     trained: list[np.ndarray] = field(default_factory=list)
+    forwarded: float = 0.0
+    left_out: float = 0.0
     noted: bool = False
     beside: bool = False
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(Stopwatch.SECTIONS, 0.0))
@@ -72,7 +76,13 @@ class EpochInProgress:
     def kept_fraction(self) -> float:
         """Share of the candidates that is trained on."""
         assert self.indices is not None
-        return len(self.indices) / self.num_candidates
+        return (len(self.indices) - self.left_out) / self.num_candidates
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Numbers of the images that were kept, be it by the draw or in their batch."""
+        assert self.indices is not None
+        return np.concatenate(self.trained) if self.left_out else self.indices
 
     def trained_images(self, tiles_per_image: int) -> np.ndarray:
         """Numbers of the images trained on, each as often as it came as a whole."""

@@ -22,12 +22,14 @@ class SegmentationLoss(ABC):
 
     Two things are said by the class that defines `reduce`. sums_over_ranks: what it adds up over the batch it
     adds up with sbp.engine.ranks.batch_sum, so that several processes can share a batch. weighs_images: what
-    `reduce_weighted` makes of it is right, so that some images may count more than others.
+    `reduce_weighted` makes of it is right, so that some images may count more than others. And one by the
+    class that defines `loss_map`: is_cross_entropy, the map is -ln of the probability of the true label.
     """
 
     name: str
     sums_over_ranks = True
     weighs_images = True
+    is_cross_entropy = False
 
     @abstractmethod
     def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -45,14 +47,14 @@ class SegmentationLoss(ABC):
         return self.reduce(loss_map * weights, logits, target, valid)
 
 
-def says(cls: type[SegmentationLoss], flag: str) -> bool:
-    """Whether the class that defines `reduce` says so; one that inherits it says nothing about it."""
-    return bool(vars(defines_reduce(cls)).get(flag, False))
+def says(cls: type[SegmentationLoss], flag: str, method: str = "reduce") -> bool:
+    """Whether the class that defines the method says so; one that inherits it says nothing about it."""
+    return bool(vars(defines(cls, method)).get(flag, False))
 
 
-def defines_reduce(cls: type[SegmentationLoss]) -> type:
-    """The class that `reduce` comes from."""
-    return next(base for base in cls.__mro__ if "reduce" in vars(base))
+def defines(cls: type[SegmentationLoss], method: str = "reduce") -> type:
+    """The class that the method comes from."""
+    return next(base for base in cls.__mro__ if method in vars(base))
 
 
 def mean_where(values: Tensor, valid: Tensor | None) -> Tensor:
@@ -74,6 +76,8 @@ LOSSES: Registry[SegmentationLoss] = Registry("loss")
 @LOSSES.register("bce")
 class Bce(SegmentationLoss):
     """Binary cross-entropy with logits."""
+
+    is_cross_entropy = True
 
     def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
         from torch.nn import functional as F

@@ -19,6 +19,7 @@ from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import Compute
 from sbp.engine.epoch import EpochInProgress, Stopwatch, composition
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
+from sbp.engine.in_batch import BatchChoice, WholeBatches
 from sbp.engine.losses import SegmentationLoss
 from sbp.engine.parallel_scoring import ParallelScoring, Scores
 from sbp.engine.ranks import ALONE, Ranks
@@ -30,6 +31,8 @@ from sbp.selection import SelectiveSampler
 from sbp.utils.progress import Progress
 from sbp.utils.signals import defer_signals
 
+LEDGER = ("trained", "scored", "forwarded")
+"""What a state has of the ledger."""
 SPENT = 1 - 1e-9
 """Share of the budget from which it counts as used up; leaves room for rounding."""
 
@@ -44,6 +47,7 @@ class Trainer:
     parallel: scores beside training, for a later epoch's draw; None: right before the draw.
     average: a moving average of the weights, kept up to date, for a scorer that scores with it.
     groups: what is known of training images beyond their annotation, (N,) bool by name, for the record.
+    in_batch: what of each batch is trained on.
     ranks: several processes train `model` together, each with such a trainer, in step; its BatchNorm and its
     evaluator must know of them. The batch size is that of all of them.
     """
@@ -69,6 +73,7 @@ class Trainer:
     parallel: ParallelScoring | None = None
     average: AveragedModel | None = None
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    in_batch: BatchChoice = field(default_factory=WholeBatches)
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
@@ -223,7 +228,7 @@ class Trainer:
             with defer_signals():
                 self.sampler.observe(plan.indices)
                 now.indices, now.num_candidates = plan.indices, plan.num_candidates
-                now.weights = plan.weights
+                now.weights, now.rate = plan.weights, plan.rate
                 now.used_before = self._used(now.epoch)
 
     def _train(self, now: EpochInProgress, watch: Stopwatch) -> dict[str, float]:
@@ -257,19 +262,31 @@ class Trainer:
         while used < SPENT and (batch := self._next(batches, watch)) is not None:
             images = len(batch.indices) / self.loader.tiles_per_image
             with defer_signals():
+                batch = self._choose(batch, now, watch)
                 with watch.section("training"):
-                    self._set_learning_rate(self._used(now.epoch + len(now.trained) / steps))
+                    self._set_learning_rate(self._used(now.epoch + len(now.trained) / steps), now.rate)
                     self.in_step = True
                     weights = now.weights_of(batch.indices)
                     now.losses.append(self._step(batch, now.epoch, len(now.trained), weights))
                     self.in_step = False
                 now.trained.append(batch.indices)
-                self.ledger.trained += images
+                self.ledger.trained += len(batch.indices) / self.loader.tiles_per_image
                 self.work_s = self._agreed(work_before + time.perf_counter() - started)
             used = self._used(now.epoch + len(now.trained) / steps)
             self.progress.advance(images, used)
             for callback in self.callbacks:
                 callback.on_step_end(self)
+
+    def _choose(self, batch: Batch, now: EpochInProgress, watch: Stopwatch) -> Batch:
+        """What of a batch is trained on."""
+        step, tiles = len(now.trained), self.loader.tiles_per_image
+        with watch.section("scoring"):
+            used = self._used(now.epoch + step / len(self.loader.batches))
+            chosen, forwarded = self.in_batch(batch, now.epoch, step, used)
+        self.ledger.forwarded += forwarded / tiles
+        now.forwarded += forwarded / tiles
+        now.left_out += (len(batch.indices) - len(chosen.indices)) / tiles
+        return chosen
 
     def _next(self, batches: Iterator[Batch], watch: Stopwatch) -> Batch | None:
         with watch.section("data"):
@@ -305,9 +322,9 @@ class Trainer:
         """The leading rank's clock counts, where seconds decide when training ends."""
         return seconds if self.budget.time_s is None else self.ranks.told(seconds)
 
-    def _set_learning_rate(self, used: float) -> None:
+    def _set_learning_rate(self, used: float, rate: float) -> None:
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
-            group["lr"] = peak * self.schedule.factor(used)
+            group["lr"] = peak * self.schedule.factor(used) * rate
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics of a split, for the model as it is."""
@@ -331,12 +348,12 @@ class Trainer:
         assert now.scored is not None
         return {
             names.KEPT_FRACTION: now.kept_fraction,
-            **composition(self.data.train.labels[now.indices], self.data.defects),
-            **{names.share(name): float(group[now.indices].mean()) for name, group in self.groups.items()},
+            **composition(self.data.train.labels[now.kept], self.data.defects),
+            **{names.share(name): float(group[now.kept].mean()) for name, group in self.groups.items()},
             **suspect_metrics(self.sampler.suspects(), self.groups.get(names.UNMARKED)),
             names.BASELINE_EPOCHS: self.ledger.baseline_epochs,
             names.FLOPS: self.ledger.flops,
-            names.SCORED_FRACTION: now.scored / len(self.data.train),
+            names.SCORED_FRACTION: (now.scored + now.forwarded) / len(self.data.train),
         }
 
 
@@ -363,7 +380,7 @@ def snapshot(trainer: Trainer) -> dict[str, Any]:
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "book": {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in book.items()},
-        "ledger": {"trained": ledger.trained, "scored": ledger.scored},
+        "ledger": {name: getattr(ledger, name) for name in LEDGER},
         "work_s": trainer.work_s,
         "epoch": trainer.epoch,
         "current": None if current is None else current.state_dict(),
@@ -383,7 +400,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.sampler.guard.load_state_dict(state["guard"])
     if trainer.average is not None:
         trainer.average.load_state_dict(state["average"])
-    trainer.ledger.trained, trainer.ledger.scored = state["ledger"]["trained"], state["ledger"]["scored"]
+    for name in LEDGER:
+        setattr(trainer.ledger, name, state["ledger"][name])
     trainer.work_s, trainer.epoch = state["work_s"], state["epoch"]
     trainer.current = None if state["current"] is None else EpochInProgress.from_state(state["current"])
     if trainer.parallel is not None:

@@ -13,6 +13,7 @@ class Purpose(enum.Enum):
     PROBE = (("epoch", "repeat"), (2,))
     TILE_PLACE = (("epoch", "image", "copy"), (3,))
     TILE_ORDER = (("epoch",), (4,))
+    IN_BATCH = (("epoch", "step"), (5,))
     AUGMENTATION = (("epoch", "image", "copy"), ())
     DATA_PLAN = (("split",), ())
     DATA_IMAGE = (("split", "image"), (1,))

@@ -15,7 +15,9 @@ from sbp.selection.aggregation import (
 )
 from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, percentiles
 from sbp.selection.guard import GUARDS, Dynamics, Guard, NoGuard
+from sbp.selection.in_batch import Composer, InBatch
 from sbp.selection.infobatch import InfoBatch
+from sbp.selection.kakurenbo import Kakurenbo
 from sbp.selection.policies import (
     POLICIES,
     Auto,
@@ -34,6 +36,7 @@ from sbp.selection.score_book import NEVER, ScoreBook
 from sbp.selection.staleness import (
     STALENESSES,
     EveryEpoch,
+    Hidden,
     Periodic,
     Reuse,
     Smart,
@@ -55,13 +58,17 @@ __all__ = [
     "Aggregation",
     "Auto",
     "Balanced",
+    "Composer",
     "Dynamics",
     "EpochPlan",
     "EveryEpoch",
     "Everything",
     "FrequencyOfUse",
     "Guard",
+    "Hidden",
+    "InBatch",
     "InfoBatch",
+    "Kakurenbo",
     "MaskDefectBorders",
     "Max",
     "Mean",

@@ -62,6 +62,12 @@ class SelectionContext:
         """(n,) loss of each candidate, the mean over the focused defects; see ScoreBook.image_losses."""
         return self.book.image_losses(self.focus)[self.candidates]
 
+    def lowest_probabilities(self) -> np.ndarray:
+        """(n,) for each candidate, the lowest probability that the true label of a pixel of a focused defect
+        has; NaN where never scored. Raises ValueError if the book has no largest losses."""
+        largest = self.book.defect_scores("max")[:, list(self.focus)].max(axis=1)
+        return np.exp(-largest[self.candidates])
+
     def is_defective(self) -> np.ndarray:
         """(n,) bool, whether each candidate holds a defect. Raises ValueError without labels."""
         return np.any(self.known_labels(), axis=1)[self.candidates]
@@ -78,8 +84,9 @@ class Policy(ABC):
 
     needs_scores: whether images are scored for it. warms_up: whether the first epochs train on everything
     instead (see SelectiveSampler). uses_beta: whether it looks at the context's beta. weighs_images: whether
-    the losses of some images count more than those of others, see `weights`. why: of a policy that another
-    one chose by the labels, the reason in words.
+    the losses of some images count more than those of others, see `weights`. reads_confidence: whether it
+    asks for `lowest_probabilities`, which a loss map that is a cross-entropy and the scheme `max` give. why:
+    of a policy that another one chose by the labels, the reason in words.
     """
 
     name: str
@@ -87,6 +94,7 @@ class Policy(ABC):
     warms_up = True
     uses_beta = False
     weighs_images = False
+    reads_confidence = False
     why = ""
 
     def for_labels(self, labels: np.ndarray) -> "Policy":
@@ -102,6 +110,10 @@ class Policy(ABC):
         """(N,) float32, by image number, what the loss of an image counts if the epoch trains on it; None: 1
         for all."""
         return None
+
+    def rate(self, context: SelectionContext, kept: np.ndarray) -> float:
+        """What the epoch's learning rate is multiplied by. kept: what `select` has returned."""
+        return 1.0
 
 
 POLICIES: Registry[Policy] = Registry("selection")

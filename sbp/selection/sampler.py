@@ -19,12 +19,14 @@ from sbp.selection.strata import strata_of
 class EpochPlan:
     """The images one epoch trains on, in random order; an upsampled image may appear several times.
 
-    weights: (N,) float32, by image number, what an image's loss counts; None: all of them 1.
+    weights: (N,) float32, by image number, what an image's loss counts; None: all of them 1. rate: what the
+    learning rate is multiplied by.
     """
 
     indices: np.ndarray
     num_candidates: int
     weights: np.ndarray | None = None
+    rate: float = 1.0
 
     @property
     def kept_fraction(self) -> float:
@@ -132,8 +134,10 @@ class SelectiveSampler(Sampler[int]):
             suspects=self.suspects(),
             holdout=self.holdout,
         )
-        indices = self.candidates[rng.permutation(policy.select(context, rng))]
-        return EpochPlan(indices, len(self.candidates), policy.weights(context))
+        kept = policy.select(context, rng)
+        indices = self.candidates[rng.permutation(kept)]
+        weights, rate = policy.weights(context), policy.rate(context, kept)
+        return EpochPlan(indices, len(self.candidates), weights, rate)
 
     def suspects(self) -> np.ndarray | None:
         """(N,) bool, images that the guard suspects by now; None if it suspects none."""
@@ -175,6 +179,11 @@ class SelectiveSampler(Sampler[int]):
     def weights(self) -> np.ndarray | None:
         """(N,) float32, by image number, what each image's loss counts in the epoch; None: all of them 1."""
         return self._current().weights
+
+    @property
+    def rate(self) -> float:
+        """What the learning rate is multiplied by in the epoch."""
+        return self._current().rate
 
     def _current(self) -> EpochPlan:
         if self._drawn is None:

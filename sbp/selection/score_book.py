@@ -78,9 +78,14 @@ class ScoreBook:
         self.trained_at[indices] = epoch
         self.times_selected += np.bincount(indices, minlength=len(self)).astype(np.int32)
 
-    def defect_scores(self) -> np.ndarray:
-        """(N, D) view of the last scores under the selection's own scheme."""
-        return self.scores[0]
+    def defect_scores(self, scheme: str | None = None) -> np.ndarray:
+        """(N, D) view of the last scores under a scheme, None: the selection's own. Raises ValueError for one
+        that it does not have."""
+        if scheme is None:
+            return self.scores[0]
+        if scheme not in self.schemes:
+            raise ValueError(f"this score book has no scores by {scheme}, only by {', '.join(self.schemes)}")
+        return self.scores[self.schemes.index(scheme)]
 
     def image_scores(self, focus: Sequence[int]) -> np.ndarray:
         """(N,) the largest of them over the focused defect channels; NaN where never scored."""

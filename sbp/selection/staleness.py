@@ -13,11 +13,13 @@ from sbp.selection.score_book import NEVER, ScoreBook
 class Staleness(ABC):
     """Decides what the scoring pass of an epoch covers.
 
-    writes_back: whether the losses of the training step itself go into the score book.
+    writes_back: whether the losses of the training step itself go into the score book. follows_training:
+    whether what it covers is only known once the epoch before is over.
     """
 
     name: str
     writes_back = False
+    follows_training = False
 
     @abstractmethod
     def images_to_score(self, epoch: int, first_epoch: int, book: ScoreBook) -> np.ndarray:
@@ -109,3 +111,17 @@ class Reuse(Staleness):
 
     def images_to_score(self, epoch: int, first_epoch: int, book: ScoreBook) -> np.ndarray:
         return book.oldest_scores(math.ceil(self.refresh_fraction * len(book)))
+
+
+@STALENESSES.register("hidden")
+class Hidden(Staleness):
+    """The training step's own losses are written back; what an epoch left out is scored before the next draw.
+
+    Every score is then of the epoch before, as KAKURENBO has it (arXiv:2310.10102, its hidden samples).
+    """
+
+    writes_back = True
+    follows_training = True
+
+    def images_to_score(self, epoch: int, first_epoch: int, book: ScoreBook) -> np.ndarray:
+        return np.flatnonzero(book.trained_at != epoch - 1)

@@ -26,14 +26,13 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
     expected = {
         "defects": "all common rare",
         "selection": (
-            "auto balanced frequency_of_use infobatch none per_defect random reducible repeat_rare selective "
-            "sliding "
-            "stratified"
+            "auto balanced composer frequency_of_use infobatch kakurenbo none per_defect random reducible "
+            "repeat_rare selective sliding stratified"
         ),
         "aggregation": "maskdefectborders max mean mindefects_maxbackground shift softmin topk_mean",
         "guard": "dynamics none",
         "beta": "auto b1 b16 b2 b32 b4 b8",
-        "staleness": "every_epoch reuse smart stale stale_smart",
+        "staleness": "every_epoch hidden reuse smart stale stale_smart",
         "upsampling": "none rare",
         "loss": "bce dice_bce focal ohem_bce",
         "scale": "cpu gpu smoke",

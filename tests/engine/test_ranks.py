@@ -68,6 +68,8 @@ CASES = {
     "moved images": (2, "aggregation=shift", "staleness=stale_smart", "staleness.every=2", "beta=b2"),
     "an encoder with more stages than are used": (2, "model.encoder=resnet18", "selection=none"),
     "weighted images": (3, "arm=infobatch", "loss=dice_bce"),
+    "chosen in their batch": (3, "arm=composer", "selection.start=0", "selection.interrupt=0"),
+    "some hidden": (2, "arm=kakurenbo", "selection.confidence=0", "selection.hide=0.8"),
     "upsampled": (2, "selection=none", "upsampling=rare", "scoring.monitor_every=2"),
 }
 

@@ -91,6 +91,8 @@ METHODS = {
     "guard": "selection=stratified staleness=reuse guard=dynamics guard.min_selected=1",
     "average": "scoring.weights=ema staleness=smart aggregation=softmin",
     "infobatch": "arm=infobatch loss=dice_bce",
+    "composer": "arm=composer selection.start=0.2",
+    "kakurenbo": "arm=kakurenbo selection.confidence=0 selection.hide=0.8",
     "tiles": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 data.cache=stream",
 }
 

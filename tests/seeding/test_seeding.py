@@ -19,6 +19,7 @@ WORDS = {
     Purpose.PROBE: [7, 11, 12, 2],
     Purpose.TILE_PLACE: [7, 11, 12, 13, 3],
     Purpose.TILE_ORDER: [7, 11, 4],
+    Purpose.IN_BATCH: [7, 11, 12, 5],
     Purpose.AUGMENTATION: [7, 11, 12, 13],
     Purpose.DATA_PLAN: [7, 11],
     Purpose.DATA_IMAGE: [7, 11, 12, 1],

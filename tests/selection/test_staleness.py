@@ -103,7 +103,7 @@ def test_names_are_those_of_the_methods():
 def test_each_name_stands_for_its_schedule():
     made = {name: cls() for name, cls in STALENESSES.items()}
     assert {name: s.name for name, s in made.items()} == {name: name for name in made}
-    assert list(made) == ["every_epoch", "stale", "smart", "stale_smart", "reuse"]
+    assert list(made) == ["every_epoch", "stale", "smart", "stale_smart", "reuse", "hidden"]
     # an N of one's own makes it another method, and it says so
     assert [EveryEpoch(9).name, Stale(1).name, Smart(3).name] == ["stale", "every_epoch", "stale_smart"]
 
