@@ -47,10 +47,10 @@ class EpochInProgress:
 
     scored: number of images scored at the budget's expense, before the draw or beside training. has_scores:
     whether new scores came, be it for the record only. beside: whether what is to be scored beside its
-    training has begun. measured: metrics of the callbacks before training. indices: (n,) images to train on,
-    in order, out of num_candidates. used_before: share of the budget used before training. losses, trained:
-    of each step so far, its loss and its images (B,). noted: whether the score book knows what was trained
-    on. seconds: see Stopwatch.
+    training has begun. measured: metrics of the callbacks before training. indices: (n,) units (images, or
+    selected tiles) to train on, in order, out of num_candidates. used_before: share of the budget used before
+    training. losses, trained: of each step so far, its loss and its units (B,). noted: whether the score book
+    knows what was trained on. seconds: see Stopwatch.
     """
 
     epoch: int
@@ -72,13 +72,13 @@ class EpochInProgress:
         assert self.indices is not None
         return len(self.indices) / self.num_candidates
 
-    def trained_images(self, tiles_per_image: int) -> np.ndarray:
-        """Numbers of the images trained on, each as often as it came as a whole."""
+    def trained_units(self, tiles_per_unit: int) -> np.ndarray:
+        """Numbers of the units trained on, each as often as it came as a whole."""
         indices = np.concatenate(self.trained)
-        if tiles_per_image == 1:
+        if tiles_per_unit == 1:
             return indices
-        images, tiles = np.unique(indices, return_counts=True)
-        return np.repeat(images, np.ceil(tiles / tiles_per_image).astype(int))
+        units, tiles = np.unique(indices, return_counts=True)
+        return np.repeat(units, np.ceil(tiles / tiles_per_unit).astype(int))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""

@@ -36,7 +36,8 @@ METRICS = (
     Metric(KEPT_FRACTION, "share of the candidates that the selection kept"),
     Metric(
         "train/share/<group>",
-        "share of the kept images that are `healthy`, hold that defect alone, or hold `several`",
+        "share of the kept images, or tiles with `selection.unit=tile`, that are `healthy`, hold that defect "
+        "alone, or hold `several`",
     ),
     Metric(
         BASELINE_EPOCHS,
@@ -67,7 +68,8 @@ METRICS = (
     Metric(BEST_VAL_MAP, "the highest `val/map` of any epoch, that of best.pt; at the end"),
     Metric(
         "scores/<scheme>/<defect>/<group>/q<10|50|90>",
-        "quantiles of the images' scores, by aggregation, defect channel and what the images hold",
+        "quantiles of the scores of images, or of tiles with `selection.unit=tile`, by aggregation, defect "
+        "channel and what they hold",
         "an epoch in which images are scored",
     ),
     Metric(
@@ -82,8 +84,8 @@ METRICS = (
     ),
     Metric(
         "top/<border|missing|missed|background>",
-        "share of the training images of the highest loss whose loss peaks on an annotation's border, on an "
-        "unannotated defect, on a missed defect, or on the background; at the end",
+        "share of the training images, or tiles, of the highest loss whose loss peaks on an annotation's border, "
+        "on an unannotated defect, on a missed defect, or on the background; at the end",
     ),
     Metric(BORDER_OR_MISSING, "the first two together, which training cannot mend"),
 )

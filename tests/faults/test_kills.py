@@ -89,6 +89,8 @@ METHODS = {
     "shift": "aggregation=shift staleness=stale budget.compute=4",
     "parallel": "scoring.parallel=process staleness=stale staleness.every=2 scoring.max_age=2",
     "tiles": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 data.cache=stream",
+    "tiles selected": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 selection.unit=tile "
+    "selection=stratified staleness=reuse",
 }
 
 
@@ -97,7 +99,7 @@ METHODS = {
 def test_every_method_resumes_to_the_same_bits(tmp_path, fault, method):
     """Undisturbed, and killed at random moments: each has state of its own that must come back."""
     arguments = METHODS[method].split()
-    if method == "tiles":
+    if method.startswith("tiles"):
         arguments.append(f"data.root={write_images(tmp_path / 'set')}")
     reference = tmp_path / "reference"
     victim = Victim.start(reference, *arguments)
