@@ -123,7 +123,8 @@ def take_recorded(scale: str, sections: Sequence[str] | None, wanted: Sequence[C
 def running_order(sections: Sequence[str] | None = None) -> list[Section]:
     """Sections as they are run: first those whose runs have the machine to themselves, as the others take
     such runs over, but not the other way round."""
-    return sorted(chosen_sections(sections), key=lambda section: not section.exclusive)
+    chosen = [s for s in chosen_sections(sections) if sections or (s.file and s.file.grid)]
+    return sorted(chosen, key=lambda section: not section.exclusive)
 
 
 def quiet() -> list[str]:

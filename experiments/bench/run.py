@@ -113,6 +113,28 @@ def scoring_cost(repetitions: int) -> Row:
     return ("scoring pass / training pass", f"{ratio:.3f}", "at most 0.333", verdict(ratio <= 1 / 3))
 
 
+def stratified_cost(repetitions: int) -> Row:
+    """Work seconds for each image trained on: hard healthy images against balanced, alternating."""
+    arms = [trainer_with(f"arm={arm}") for arm in ("hard_healthy", "balanced")]
+    runs = [(arm, arm.epochs()) for arm in arms]
+    for _, epochs in runs:
+        for _ in range(1 + PERIOD):
+            next(epochs)
+    ratios = []
+    for _ in range(repetitions):
+        hard, balanced = (_seconds_per_image(arm, epochs) for arm, epochs in runs)
+        ratios.append(hard / balanced)
+    ratio = statistics.median(ratios)
+    label = "hard healthy / balanced, per image trained on"
+    return (label, f"{ratio:.3f}", "at most 1.10", verdict(ratio <= 1.10))
+
+
+def _seconds_per_image(trainer: Trainer, epochs) -> float:
+    trained = trainer.ledger.trained
+    seconds, _ = _work(trainer, epochs, 2 * PERIOD)
+    return seconds / (trainer.ledger.trained - trained)
+
+
 def isolated(module: str, *arguments: str, count: int = 3) -> list[float]:
     """Numbers that a fresh process prints: memory is measured where nothing else has used any."""
     command = [sys.executable, "-m", f"experiments.bench.{module}", *arguments]
@@ -131,6 +153,21 @@ def score_book(repetitions: int) -> list[Row]:
         rows.append((f"{name}: update + draw", f"{seconds:.2f} s", "at most 2 s", verdict(seconds <= 2)))
         rows.append((f"{name}: memory", f"{gigabytes:.2f} GB", "at most 1 GB", verdict(gigabytes <= 1)))
     return rows
+
+
+def strata(repetitions: int) -> list[Row]:
+    """A stratified draw from 10 million images."""
+    samples = [isolated("strata", "10000000", count=2) for _ in range(repetitions)]
+    seconds, gigabytes = statistics.median(sample[0] for sample in samples), max(s[1] for s in samples)
+    return [
+        ("stratified draw, 10 M images", f"{seconds:.2f} s", "at most 2 s", verdict(seconds <= 2)),
+        (
+            "stratified draw: memory",
+            f"{gigabytes:.2f} GB",
+            "at most 1 GB",
+            verdict(gigabytes <= 1),
+        ),
+    ]
 
 
 def memory_growth() -> Row:
@@ -184,7 +221,9 @@ def main() -> None:
         lambda: [loop_overhead(n)],
         lambda: epoch_times(n),
         lambda: [scoring_cost(n)],
+        lambda: [stratified_cost(n)],
         lambda: score_book(3),
+        lambda: strata(3),
         lambda: [memory_growth()],
         recording,
         waiting,

@@ -14,6 +14,7 @@ from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
+from sbp.data.truth import lookalikes, unmarked
 from sbp.data.units import SelectionUnits
 from sbp.engine.batch_norm import share_batch_norm
 from sbp.engine.budget import Ledger
@@ -21,11 +22,13 @@ from sbp.engine.callbacks import Callback, ScoreMonitor
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.gradients import GradientProbe
-from sbp.engine.losses import SegmentationLoss
+from sbp.engine.losses import SegmentationLoss, defines_reduce, says
 from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer
 from sbp.engine.trainer import Trainer
+from sbp.engine.weight_average import moving_average
 from sbp.errors import UserError
+from sbp.metrics import names
 from sbp.selection import Aggregation, Max, Mean, ScoreBook, SelectiveSampler, beta_for_kept_fraction
 from sbp.selection.upsampling import candidate_list, defect_indices
 from sbp.utils.progress import Progress
@@ -76,9 +79,12 @@ def build_sampler(
     focus = defect_indices(data.defects, config.defects.focus)
     rare = defect_indices(data.defects, config.data.rare)
     factor = 1.0 if config.upsampling.name == "none" else config.upsampling.factor
+    policy = make("selection", config.selection).for_labels(labels)
+    if policy.why:
+        log.info("selection=%s: %s", config.selection.name, policy.why)
     return SelectiveSampler(
         ScoreBook(len(units), len(data.defects), schemes),
-        make("selection", config.selection),
+        policy,
         make("staleness", config.staleness),
         seed=config.seed,
         candidates=candidate_list(labels, rare, factor),
@@ -86,7 +92,17 @@ def build_sampler(
         beta=resolve_beta(config, labels, focus),
         focus=focus,
         labels=labels,
+        guard=make("guard", config.guard),
     )
+
+
+def known_groups(data: DataSet, units: SelectionUnits) -> dict[str, np.ndarray]:
+    """What the data set knows of its units beyond their annotation, (N,) bool by name."""
+    groups = {
+        names.LOOKALIKE: lookalikes(data.train, units),
+        names.UNMARKED: unmarked(data.train, units),
+    }
+    return {name: group for name, group in groups.items() if group is not None}
 
 
 def build_evaluator(
@@ -120,11 +136,11 @@ def build_callbacks(
 
 def check_loss(loss: SegmentationLoss) -> None:
     """Raise UserError for a loss that several processes cannot compute together."""
-    own = next(cls for cls in type(loss).__mro__ if "reduce" in vars(cls))
-    if not vars(own).get("sums_over_ranks", False):
+    if not says(type(loss), "sums_over_ranks"):
         raise UserError(
             f"loss={loss.name} with several processes: its reduce must add up over the batch with "
-            f"sbp.engine.ranks.batch_sum, and {own.__name__} say so with sums_over_ranks = True"
+            f"sbp.engine.ranks.batch_sum, and {defines_reduce(type(loss)).__name__} say so with "
+            "sums_over_ranks = True"
         )
 
 
@@ -151,11 +167,14 @@ def build_trainer(
     model = compute.place(model)
     if ranks.count > 1:
         model = share_batch_norm(model)
-    whole = whole_images(config, model, compute)
+    whole = scored = whole_images(config, model, compute)
+    average = moving_average(model, scoring.ema_decay) if scoring.weights == "ema" else None
+    if average is not None:
+        scored = whole_images(config, average.module, compute)
     loss = make("loss", config.loss)
     aggregations, batch = build_aggregations(config), images_at_once(config, scoring.batch_size, shape)
     scale, seed = scoring.scale_factor, config.seed
-    scorer = Scorer(whole, loss, aggregations, compute, batch, scoring.precision, scale, seed, units.grid)
+    scorer = Scorer(scored, loss, aggregations, compute, batch, scoring.precision, scale, seed, units.grid)
     augmentation = Augmentation(config.augmentation.transforms, config.seed)
     sampler = build_sampler(config, data, units, scorer.schemes)
     return Trainer(
@@ -178,6 +197,8 @@ def build_trainer(
         callbacks=build_callbacks(config, model, loss, compute),
         progress=progress,
         whole=whole,
+        average=average,
+        groups=known_groups(data, units),
         parallel=parallel_scoring(scoring, scorer, data) if sampler.policy.needs_scores else None,
         ranks=ranks,
     )

@@ -20,7 +20,7 @@ sbp data show FOLDER [key=value]            a sheet of its images with their ann
 sbp data convert FOLDER --to coco           the same in another layout: masks, coco or labelme
 sbp report [--scale cpu] [--recorded]       the claims beside what was measured, as a page
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
-sbp evaluate CHECKPOINT [--split test]      metrics of a split
+sbp evaluate CHECKPOINT [--split test]      metrics and false alarms of a split; all of it as --out FILE.json
 sbp sync [FOLDER]                           send to MLflow what runs could not send
 sbp ui [--port 5000]                        the MLflow UI on the local store
 """
@@ -42,9 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("folder", type=Path)
     predict.add_argument("--out", type=Path, default=None, help="default: predictions/ beside the checkpoint")
     predict.add_argument("--threshold", type=float, default=0.5)
-    evaluate = command(_evaluate, "metrics of a split")
+    evaluate = command(_evaluate, "metrics and false alarms of a split")
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument("--split", default="test")
+    evaluate.add_argument("--out", type=Path, default=None, help="a JSON file for all of it; default: none")
     for user in (predict, evaluate):
         user.add_argument("--device", default="cpu")
     report = command(_report, "the claims beside what was measured, as a page")
@@ -113,12 +114,9 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from sbp.predict import evaluate_split
+    from sbp.cli.evaluate import evaluate
 
-    metrics = evaluate_split(arguments.checkpoint, arguments.split, arguments.device)
-    width = max(len(name) for name in metrics)
-    for name, value in metrics.items():
-        print(f"{name:{width}}  {value:.4f}")
+    evaluate(arguments)
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -63,10 +63,11 @@ def validated(cfg: DictConfig) -> Config:
 
 
 def from_values(values: dict[str, Any]) -> Config:
-    """The config of these values, as `dataclasses.asdict` gives them. Raises UserError as `validated`."""
+    """The config of these values, as `dataclasses.asdict` gives them; a group that they lack, since it came
+    later than they did, keeps its default. Raises UserError as `validated`."""
     register_schemas()
     root = OmegaConf.create(ConfigStore.instance().load("root_schema.yaml").node)
-    for group in OPEN_GROUPS:
+    for group in OPEN_GROUPS.keys() & values.keys():
         root[group] = OmegaConf.structured(schema(group, values[group]["name"]))
     return validated(OmegaConf.merge(root, OmegaConf.create(values)))  # type: ignore[arg-type]
 

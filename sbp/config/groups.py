@@ -253,7 +253,8 @@ class ScoringConfig:
     """The scoring pass. monitor_every: for policies that need no scores, score everything every N epochs
     only to record the histograms; not charged to the budget. 0: never. parallel: `none`, before the draw;
     `device` or `process`, beside training, on `device` or in a process with so many torch `threads`;
-    hand_over, max_age: see sbp.engine.parallel_scoring."""
+    hand_over, max_age: see sbp.engine.parallel_scoring. weights: `current`, or `ema`, their moving average,
+    of which a step leaves the share ema_decay."""
 
     batch_size: int = MISSING
     precision: str = "fp32"
@@ -264,8 +265,12 @@ class ScoringConfig:
     threads: int = 1
     hand_over: str = "fixed"
     max_age: int = 1
+    weights: str = "current"
+    ema_decay: float = 0.99
 
     def __post_init__(self) -> None:
+        one_of("scoring.weights", self.weights, ("current", "ema"))
+        require(0 <= self.ema_decay < 1, "scoring.ema_decay", self.ema_decay, "at least 0 and below 1")
         at_least(1, scoring__batch_size=self.batch_size, scoring__threads=self.threads)
         at_least(1, scoring__max_age=self.max_age)
         at_least(0, scoring__monitor_every=self.monitor_every)

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from sbp.config import groups as g
 from sbp.config.schemas import OPEN_GROUPS, base_of, in_group, make, names, own_keys, schema
 from sbp.engine.budget import Budget, Schedule
+from sbp.engine.losses import SegmentationLoss, defines_reduce, says
 from sbp.errors import UserError
 from sbp.plugins.checks import at_least, one_of, require
 
@@ -42,6 +43,7 @@ class Config:
     aggregation: g.OptionConfig = MISSING
     beta: g.BetaConfig = MISSING
     staleness: g.OptionConfig = MISSING
+    guard: g.OptionConfig = field(default_factory=lambda: g.OptionConfig(name="none"))
     upsampling: g.UpsamplingConfig = MISSING
     model: g.OptionConfig = MISSING
     loss: g.OptionConfig = MISSING
@@ -69,7 +71,9 @@ class Config:
         parts = {group: self._made(group) for group in OPEN_GROUPS}
         self._check_image_size(parts["model"].stride, parts["aggregation"])
         self._check_tiles()
+        self._check_guard(parts["guard"].needs_scores, parts["selection"].needs_scores)
         self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)
+        self._check_weights(parts["selection"].weighs_images, type(parts["loss"]))
 
     def _made(self, group: str) -> Any:
         """The group's object; making it checks its values."""
@@ -80,12 +84,24 @@ class Config:
             raise UserError(f"{group}.name={chosen.name}: choose the option itself, {group}={chosen.name}")
         return make(group, chosen)
 
+    def _check_guard(self, guard_watches: bool, has_scores: bool) -> None:
+        if guard_watches and not has_scores:
+            raise UserError(
+                f"guard={self.guard.name} selection={self.selection.name}: the guard watches scores, and "
+                "this selection takes none; choose guard=none, or selection=stratified"
+            )
+
     def _check_write_back(self, writes_back: bool, moves_image: bool) -> None:
         if writes_back and moves_image:
             name = self.aggregation.name
             raise UserError(
                 f"aggregation={name} staleness={self.staleness.name}: {name} scores a moved image, which the "
                 "training step does not see; choose another aggregation or another staleness"
+            )
+        if writes_back and self.scoring.weights == "ema":
+            raise UserError(
+                f"scoring.weights=ema staleness={self.staleness.name}: its scores are the training step's, "
+                "with the current weights; choose another staleness, as stale_smart"
             )
         if writes_back and self._tiled and self.selection.unit == "image":
             raise UserError(
@@ -109,6 +125,14 @@ class Config:
             raise UserError(
                 f"selection.unit=tile {cause} images are not cut into tiles; must be image, or choose "
                 "data.fit=tile"
+            )
+
+    def _check_weights(self, weighs_images: bool, loss: type[SegmentationLoss]) -> None:
+        if weighs_images and not says(loss, "weighs_images"):
+            raise UserError(
+                f"selection={self.selection.name} loss={self.loss.name}: some images count more than others, "
+                f"and {defines_reduce(loss).__name__}.reduce does not say what that makes of it, with "
+                "weighs_images = True and, if it is no mean of the map, reduce_weighted; choose another loss"
             )
 
     def _check_image_size(self, stride: int, aggregation: Any) -> None:

@@ -26,6 +26,7 @@ from sbp.engine.optimizers import OPTIMIZERS
 from sbp.errors import UserError
 from sbp.plugins.registry import Registry
 from sbp.selection.aggregation import AGGREGATIONS
+from sbp.selection.guard import GUARDS
 from sbp.selection.policies import POLICIES
 from sbp.selection.staleness import STALENESSES
 
@@ -42,6 +43,7 @@ OPEN_GROUPS: dict[str, tuple[Kind, ...]] = {
     "data": (Kind(LAYOUTS, g.DiskData), Kind(SOURCES, g.DataConfig)),
     "selection": (Kind(POLICIES, g.SelectionConfig),),
     "aggregation": (Kind(AGGREGATIONS, g.OptionConfig),),
+    "guard": (Kind(GUARDS, g.OptionConfig),),
     "staleness": (Kind(STALENESSES, g.OptionConfig),),
     "loss": (Kind(LOSSES, g.OptionConfig),),
     "optimizer": (Kind(OPTIMIZERS, g.OptimizerConfig),),

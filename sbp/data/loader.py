@@ -109,9 +109,8 @@ class EpochBatchSampler:
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         images, copies = self.indices, repetitions(self.indices)
-        if (
-            self.tiles is not None and self.tiles.by_tile
-        ):  # an image's copy number k is of its tile k modulo T
+        if self.tiles is not None and self.tiles.by_tile:
+            # an image's copy number k is of its tile k modulo T
             images, tiles = np.divmod(self.indices, len(self.tiles))
             copies = copies * len(self.tiles) + tiles
         for start, stop in self.bounds[self.skip :]:

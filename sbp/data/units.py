@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sbp.data.dataset import DataSet, Split
+from sbp.data.source import defects_held
 from sbp.data.streaming import StreamedArray
 from sbp.data.tiles import TileGrid
 from sbp.utils.files import file_lock, write_atomically
@@ -43,6 +44,10 @@ class SelectionUnits:
         if self.grid is None:
             return images
         return (images[:, None] * self.per_image + np.arange(self.per_image)).reshape(-1)
+
+    def held(self, masks: np.ndarray) -> np.ndarray:
+        """(T, D) bool, which defects the units of an image hold by its masks (H, W, D)."""
+        return defects_held(masks)[None] if self.grid is None else self.grid.labels(masks)
 
     def name(self, split: Split, unit: int) -> str:
         """The image's name, with a tile's first row and column."""

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +58,10 @@ class Compute:
         if not masks.numel() or masks.amax() <= 1:  # on the CPU still: no wait for the device
             return target.float(), None
         return (target == 1).float(), target != VOID
+
+    def weights(self, weights: np.ndarray) -> Tensor:
+        """(B,) what each image counts to (B, 1, 1, 1) float32 on the device."""
+        return torch.from_numpy(weights).to(self.device, torch.float32).view(-1, 1, 1, 1)
 
     def autocast(self, precision: str) -> contextlib.AbstractContextManager:
         """The context that a forward pass runs in."""

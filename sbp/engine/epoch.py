@@ -48,9 +48,10 @@ class EpochInProgress:
     scored: number of images scored at the budget's expense, before the draw or beside training. has_scores:
     whether new scores came, be it for the record only. beside: whether what is to be scored beside its
     training has begun. measured: metrics of the callbacks before training. indices: (n,) units (images, or
-    selected tiles) to train on, in order, out of num_candidates. used_before: share of the budget used before
-    training. losses, trained: of each step so far, its loss and its units (B,). noted: whether the score book
-    knows what was trained on. seconds: see Stopwatch.
+    selected tiles) to train on, in order, out of num_candidates. weights: (N,) what the loss of each unit of
+    the data set counts, None: all of them 1. used_before: share of the budget used before training. losses,
+    trained: of each step so far, its loss and its units (B,). noted: whether the score book knows what was
+    trained on. seconds: see Stopwatch.
     """
 
     epoch: int
@@ -59,6 +60,7 @@ class EpochInProgress:
     measured: dict[str, float] | None = None
     indices: np.ndarray | None = None
     num_candidates: int = 0
+    weights: np.ndarray | None = None
     used_before: float = 0.0
     losses: list[torch.Tensor] = field(default_factory=list)
     trained: list[np.ndarray] = field(default_factory=list)
@@ -80,10 +82,15 @@ class EpochInProgress:
         units, tiles = np.unique(indices, return_counts=True)
         return np.repeat(units, np.ceil(tiles / tiles_per_unit).astype(int))
 
+    def weights_of(self, units: np.ndarray) -> np.ndarray | None:
+        """(B,) what the losses of the units with these numbers (B,) count; None: all of them 1."""
+        return None if self.weights is None else self.weights[units]
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
         state = dict(vars(self))
-        state["indices"] = None if self.indices is None else torch.from_numpy(self.indices)
+        for name in ("indices", "weights"):
+            state[name] = None if state[name] is None else torch.from_numpy(state[name])
         state["losses"] = torch.stack(self.losses).cpu() if self.losses else torch.empty(0)
         state["trained"] = [torch.from_numpy(indices) for indices in self.trained]
         return state
@@ -91,9 +98,9 @@ class EpochInProgress:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "EpochInProgress":
         """The epoch that `state_dict` described."""
-        indices = None if state["indices"] is None else state["indices"].numpy()
+        arrays = {k: None if state[k] is None else state[k].numpy() for k in ("indices", "weights")}
         trained = [indices.numpy() for indices in state["trained"]]
-        return cls(**{**state, "indices": indices, "losses": list(state["losses"]), "trained": trained})
+        return cls(**{**state, **arrays, "losses": list(state["losses"]), "trained": trained})
 
 
 def composition(labels: np.ndarray, defects: Sequence[str]) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""Metrics of a split: per-defect region mAP, pixel AP and loss, against annotations and clean masks."""
+"""Metrics of a split: per-defect region mAP, pixel AP, loss and operating points, against annotations and
+clean masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,16 @@ from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import Compute, evaluating
 from sbp.engine.losses import SegmentationLoss
 from sbp.engine.ranks import ALONE, Ranks
-from sbp.metrics import PixelAveragePrecision, RegionAveragePrecision, mean_over_defects, names
+from sbp.metrics import (
+    ImageGroups,
+    MatchedRegions,
+    PixelAveragePrecision,
+    RegionAveragePrecision,
+    lowest_of_defects,
+    mean_over_defects,
+    names,
+    operating_metrics,
+)
 from sbp.selection.aggregation import Mean
 
 if TYPE_CHECKING:
@@ -39,6 +49,16 @@ class ValidationSchedule:
 
 
 @dataclass(frozen=True)
+class SplitMeasures:
+    """What was measured of a split. values: (D,) by name, without what follows from the rest; regions: of
+    each defect; groups: of the split's images."""
+
+    values: dict[str, np.ndarray]
+    regions: list[MatchedRegions]
+    groups: ImageGroups
+
+
+@dataclass(frozen=True)
 class Evaluator:
     """How a split is measured; sbp.metrics.names says what each metric is.
 
@@ -58,14 +78,31 @@ class Evaluator:
     ranks: Ranks = ALONE
 
     def evaluate(self, model: nn.Module, split: Split, prefix: str) -> dict[str, float]:
-        """Metrics `prefix/map`, `prefix/map/<defect>`, `prefix/pixel_ap/...`, `prefix/loss/...`.
+        """Metrics `prefix/map`, `prefix/map/<defect>`, `prefix/pixel_ap/...`, `prefix/loss/...`, and the
+        operating points, `prefix/false_regions/...` and so on (sbp.metrics.operating_points).
 
         Where clean masks are known, also `prefix/clean_map...`. A defect that the split does not hold has
         NaN and stays out of the means.
         """
+        return self.metrics_of(self.measure(model, split), prefix)
+
+    def metrics_of(self, measured: SplitMeasures, prefix: str) -> dict[str, float]:
+        """The metrics of `evaluate`, of what was measured."""
+        points = operating_metrics(measured.regions, measured.groups)
+        metrics = self._named(measured.values | points, prefix)
+        # a mean would not say whether every defect reaches a recall
+        metrics[names.of_split(prefix, names.MAX_RECALL)] = lowest_of_defects(points[names.MAX_RECALL])
+        for recall in names.RECALLS:  # nobody applies the mean of thresholds
+            del metrics[names.of_split(prefix, names.threshold_for(recall))]
+        counts = measured.groups.counts().items()
+        return metrics | {names.of_split(prefix, name): float(count) for name, count in counts}
+
+    def measure(self, model: nn.Module, split: Split) -> SplitMeasures:
+        """Apply the model to every image of the split, once."""
         regions, pixels = self._regions(), PixelAveragePrecision(len(self.defects))
         clean = None if split.clean_masks is None else self._regions()
         losses = np.zeros(len(self.defects))
+        healthy: np.ndarray = np.logical_not(split.labels.any(axis=1))
         with evaluating(model):
             for batch in plain_batches(split, np.arange(len(split))[self.ranks.share], self.batch_size):
                 target, valid = self.compute.targets(batch.masks)
@@ -79,18 +116,23 @@ class Evaluator:
                 if valid is not None:  # neither found nor a false alarm
                     probabilities = probabilities * valid
                 probabilities = probabilities.cpu()
-                regions.update(probabilities, target)
+                regions.update(probabilities, target, batch.indices)
                 if clean is not None and split.clean_masks is not None:
-                    clean.update(probabilities, _channels_first(split.clean_masks[batch.indices]))
+                    truth = split.clean_masks[batch.indices]
+                    # a defect that was not annotated is rightly found
+                    healthy[batch.indices] &= ~(truth == 1).any(axis=(1, 2, 3))
+                    clean.update(probabilities, _channels_first(truth))
         if self.ranks.count > 1:
             pixels.add_others(self.ranks.added_up)
             for found in (regions, clean) if clean is not None else (regions,):
-                found.add_others(self.ranks.added_up, self.ranks.concatenated)
+                found.add_others(self.ranks.concatenated)
             losses = self.ranks.added_up(losses)
+            healthy = self.ranks.together(healthy[self.ranks.share])
         values = {"map": regions.compute().ap, "pixel_ap": pixels.compute(), "loss": losses / len(split)}
         if clean is not None:
             values["clean_map"] = clean.compute().ap
-        return self._named(values, prefix)
+        by_defect = [regions.regions(d) for d in range(len(self.defects))]
+        return SplitMeasures(values, by_defect, ImageGroups.of(healthy, split.kinds))
 
     def oracle(self, split: Split, prefix: str) -> dict[str, float]:
         """`prefix/oracle_map...`: what clean masks would score as predictions, the ceiling that annotation

@@ -5,6 +5,7 @@ torch is imported where it is used: the config asks this module for names and ke
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,14 @@ class SegmentationLoss(ABC):
     """A loss on logits and target (B, D, H, W), target in {0, 1}. valid: (B, D, H, W) bool, which pixels
     count, or None for all.
 
-    sums_over_ranks: said by the class that defines `reduce`: what it adds up over the batch it adds up with
-    sbp.engine.ranks.batch_sum, so that several processes can share a batch.
+    Two things are said by the class that defines `reduce`. sums_over_ranks: what it adds up over the batch it
+    adds up with sbp.engine.ranks.batch_sum, so that several processes can share a batch. weighs_images: what
+    `reduce_weighted` makes of it is right, so that some images may count more than others.
     """
 
     name: str
     sums_over_ranks = True
+    weighs_images = True
 
     @abstractmethod
     def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -33,6 +36,23 @@ class SegmentationLoss(ABC):
     def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """The scalar to minimise, from the loss map and whatever else the loss takes into account."""
         return mean_where(loss_map, valid)
+
+    def reduce_weighted(
+        self, weights: Tensor, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None
+    ) -> Tensor:
+        """As `reduce`, an image of weight 2 counting as two of them. weights: (B, 1, 1, 1), at least 0. This
+        one is for a `reduce` that is a mean of the map's values, whichever of them it takes."""
+        return self.reduce(loss_map * weights, logits, target, valid)
+
+
+def says(cls: type[SegmentationLoss], flag: str) -> bool:
+    """Whether the class that defines `reduce` says so; one that inherits it says nothing about it."""
+    return bool(vars(defines_reduce(cls)).get(flag, False))
+
+
+def defines_reduce(cls: type[SegmentationLoss]) -> type:
+    """The class that `reduce` comes from."""
+    return next(base for base in cls.__mro__ if "reduce" in vars(base))
 
 
 def mean_where(values: Tensor, valid: Tensor | None) -> Tensor:
@@ -95,18 +115,78 @@ class DiceBce(Bce):
     """
 
     sums_over_ranks = True
+    weighs_images = True
 
     def __init__(self, dice_weight: float = 0.5):
         fraction(dice_weight=dice_weight)
         self.dice_weight = dice_weight
 
     def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        dice = self._dice(logits, target, valid)
+        return (1 - self.dice_weight) * mean_where(loss_map, valid) + self.dice_weight * dice
+
+    def reduce_weighted(
+        self, weights: Tensor, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None
+    ) -> Tensor:
+        """Each image's pixels count `weights` times in the sums of the Dice, too."""
+        dice = self._dice(logits, target, valid, weights)
+        return (1 - self.dice_weight) * mean_where(loss_map * weights, valid) + self.dice_weight * dice
+
+    def _dice(
+        self, logits: Tensor, target: Tensor, valid: Tensor | None, weights: Tensor | None = None
+    ) -> Tensor:
         from sbp.engine.ranks import batch_sum
 
         probability = logits.sigmoid()
         if valid is not None:
             probability = probability * valid
-        overlap = 2 * batch_sum((probability * target).sum(dim=(0, 2, 3))) + 1
+        shared = probability * target
+        if weights is not None:
+            probability, target, shared = (part * weights for part in (probability, target, shared))
+        overlap = 2 * batch_sum(shared.sum(dim=(0, 2, 3))) + 1
         total = batch_sum(probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3))) + 1
-        dice = 1 - (overlap / total).mean()
-        return (1 - self.dice_weight) * mean_where(loss_map, valid) + self.dice_weight * dice
+        return 1 - (overlap / total).mean()
+
+
+@LOSSES.register("ohem_bce")
+class OhemBce(Bce):
+    """Cross-entropy of the hard pixels alone: online hard example mining.
+
+    As OHEMPixelSampler of mmsegmentation and the usual OhemCrossEntropy do it for a softmax: a pixel of a map
+    weighs 1 where the probability of its true label is below `threshold`, in [0, 1], or is one of the lowest
+    `min_kept` of its image, a share in [0, 1] of the pixels of all its maps that count, rounded up, at least
+    one; else 0. The loss is the mean over those that weigh 1. There, `min_kept` is a number of pixels, on
+    average over a batch (100,000 of a crop of 512 x 1,024: the default here); here every image has its own,
+    so that the rule does not depend on which images share a batch. The loss map is the cross-entropy.
+    """
+
+    sums_over_ranks = True
+    weighs_images = True
+
+    def __init__(self, threshold: float = 0.7, min_kept: float = 0.19):
+        fraction(threshold=threshold, min_kept=min_kept)
+        self.threshold, self.min_kept = threshold, min_kept
+
+    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        return mean_where(loss_map, self.is_hard(logits, target, valid))
+
+    def is_hard(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, D, H, W) bool, which pixels the loss is taken of."""
+        # the true label's log-odds: in their order, and unlike probabilities never rounded to 1
+        odds = (logits * (2 * target - 1)).detach().flatten(1)
+        if valid is None:
+            number = max(1, math.ceil(self.min_kept * odds.shape[1]))
+            lowest = odds.kthvalue(number, dim=1, keepdim=True).values
+        else:
+            counts = valid.flatten(1)
+            odds = odds.masked_fill(~counts, math.inf)
+            numbers = (self.min_kept * counts.sum(1, keepdim=True).double()).ceil().long().clamp_min(1)
+            lowest = odds.sort(dim=1).values.gather(1, numbers - 1)
+        hard = ((odds < _log_odds(self.threshold)) | (odds <= lowest)).view_as(logits)
+        return hard if valid is None else hard & valid
+
+
+def _log_odds(probability: float) -> float:
+    if probability in (0, 1):
+        return math.inf if probability else -math.inf
+    return math.log(probability / (1 - probability))

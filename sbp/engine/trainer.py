@@ -3,7 +3,7 @@
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from sbp.data.dataset import DataSet
 from sbp.data.loader import Batch, TrainLoader
@@ -26,6 +27,7 @@ from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.scoring import Scorer, aggregate_all
 from sbp.errors import TrainingDiverged
 from sbp.metrics import names
+from sbp.metrics.suspects import suspect_metrics
 from sbp.selection import SelectiveSampler
 from sbp.utils.progress import Progress
 from sbp.utils.signals import defer_signals
@@ -43,6 +45,8 @@ class Trainer:
     whole: what applies `model` to whole images where it is trained on tiles (Tiled); scorer has the same.
     units: what the sampler and its book count: images, or tiles where the scorer has a grid.
     parallel: scores beside training, for a later epoch's draw; None: right before the draw.
+    average: a moving average of the weights, kept up to date, for a scorer that scores with it.
+    groups: what is known of units beyond their annotation, (N,) bool by name, for the record.
     ranks: several processes train `model` together, each with such a trainer, in step; its BatchNorm and its
     evaluator must know of them. The batch size is that of all of them.
     """
@@ -67,6 +71,8 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     whole: nn.Module | None = None
     parallel: ParallelScoring | None = None
+    average: AveragedModel | None = None
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
@@ -227,7 +233,9 @@ class Trainer:
         if now.indices is None:
             plan = self.sampler.plan(now.epoch, self._used(now.epoch))
             with defer_signals():
+                self.sampler.observe(plan.indices)
                 now.indices, now.num_candidates = plan.indices, plan.num_candidates
+                now.weights = plan.weights
                 now.used_before = self._used(now.epoch)
 
     def _train(self, now: EpochInProgress, watch: Stopwatch) -> dict[str, float]:
@@ -264,7 +272,8 @@ class Trainer:
                 with watch.section("training"):
                     self._set_learning_rate(self._used(now.epoch + len(now.trained) / steps))
                     self.in_step = True
-                    now.losses.append(self._step(batch, now.epoch, len(now.trained)))
+                    weights = now.weights_of(batch.indices)
+                    now.losses.append(self._step(batch, now.epoch, len(now.trained), weights))
                     self.in_step = False
                 now.trained.append(batch.indices)
                 self.ledger.trained += images
@@ -278,14 +287,18 @@ class Trainer:
         with watch.section("data"):
             return next(batches, None)
 
-    def _step(self, batch: Batch, epoch: int, step: int) -> torch.Tensor:
+    def _step(self, batch: Batch, epoch: int, step: int, weights: np.ndarray | None = None) -> torch.Tensor:
         images, (target, valid) = self.compute.inputs(batch.images), self.compute.targets(batch.masks)
         with self.ranks.one_batch():
             with self.compute.autocast(self.precision):
                 logits = self.training_model(images)
             logits = logits.float()
             loss_map = self.loss.loss_map(logits, target)
-            value = self.loss.reduce(loss_map, logits, target, valid)
+            if weights is None:
+                value = self.loss.reduce(loss_map, logits, target, valid)
+            else:
+                mine = self.compute.weights(weights[self.ranks.share])
+                value = self.loss.reduce_weighted(mine, loss_map, logits, target, valid)
         if self.compute.device.type == "cpu" and not value.isfinite():
             raise self._diverged(epoch, step, batch.indices)
         self.optimizer.zero_grad(set_to_none=True)
@@ -293,6 +306,8 @@ class Trainer:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         if self.sampler.writes_back:
             scores = aggregate_all(self.scorer.aggregations, loss_map.detach(), target, valid)
             self.sampler.record_scores(batch.indices, self._together(scores.cpu().numpy()), epoch)
@@ -329,6 +344,8 @@ class Trainer:
         return {
             names.KEPT_FRACTION: now.kept_fraction,
             **composition(self.units.labels[now.indices], self.data.defects),
+            **{names.share(name): float(group[now.indices].mean()) for name, group in self.groups.items()},
+            **suspect_metrics(self.sampler.suspects(), self.groups.get(names.UNMARKED)),
             names.BASELINE_EPOCHS: self.ledger.baseline_epochs,
             names.FLOPS: self.ledger.flops,
             names.SCORED_FRACTION: now.scored / len(self.data.train),
@@ -352,7 +369,8 @@ def over_ranks(model: nn.Module) -> nn.Module:
 def snapshot(trainer: Trainer) -> dict[str, Any]:
     """Tensors and plain values from which `restore` resumes, bit for bit on a CPU; right between any two
     steps of an epoch, and wherever a signal can interrupt."""
-    book, ledger, current = trainer.sampler.book.state_dict(), trainer.ledger, trainer.current
+    book, guard = trainer.sampler.book.state_dict(), trainer.sampler.guard.state_dict()
+    ledger, current = trainer.ledger, trainer.current
     return {
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
@@ -361,6 +379,8 @@ def snapshot(trainer: Trainer) -> dict[str, Any]:
         "work_s": trainer.work_s,
         "epoch": trainer.epoch,
         "current": None if current is None else current.state_dict(),
+        "guard": {k: torch.from_numpy(v) for k, v in guard.items()},
+        "average": None if trainer.average is None else trainer.average.state_dict(),
         "parallel": None if trainer.parallel is None else trainer.parallel.state_dict(),
         "last": {"epoch": trainer.last.epoch, "metrics": trainer.last.metrics},
         "callbacks": {type(callback).__name__: callback.state_dict() for callback in trainer.callbacks},
@@ -372,6 +392,9 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.model.load_state_dict(state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.sampler.book.load_state_dict(state["book"])  # numpy takes the tensors as they are
+    trainer.sampler.guard.load_state_dict(state["guard"])
+    if trainer.average is not None:
+        trainer.average.load_state_dict(state["average"])
     trainer.ledger.trained, trainer.ledger.scored = state["ledger"]["trained"], state["ledger"]["scored"]
     trainer.work_s, trainer.epoch = state["work_s"], state["epoch"]
     trainer.current = None if state["current"] is None else EpochInProgress.from_state(state["current"])

@@ -15,6 +15,21 @@ WORK_S = "time/work_s"
 VAL_MAP = "val/map"
 BEST_VAL_MAP = "best/val/map"
 BORDER_OR_MISSING = "top/border_or_missing"
+LOOKALIKE = "lookalike"
+UNMARKED = "unmarked"
+SUSPECTS = "guard/suspects"
+SUSPECT_PRECISION = "guard/precision"
+SUSPECT_RECALL = "guard/recall"
+
+# Of a split, see `of_split`:
+MAX_RECALL = "max_recall"
+FALSE_REGIONS = "false_regions"
+LOOKALIKE_FALSE_REGIONS = "lookalike_false_regions"
+RECALLS = (0.5, 0.8)
+"""Recalls at which false regions are counted."""
+SIZES = ("small", "medium", "large")
+HEALTHY_IMAGES = "images/healthy"
+LOOKALIKE_IMAGES = "images/lookalike"
 
 
 class Metric(NamedTuple):
@@ -28,7 +43,10 @@ class Metric(NamedTuple):
     needs: str = ""
 
 
+GUARD = "`guard=dynamics`"
 TRUE_MASKS = "true masks, as generated data has"
+LOOKALIKES = "look-alikes that the data set names, as generated data does"
+KNOWN_KINDS = "an image set that knows it, as generated data does"
 METRICS = (
     Metric(TRAIN_LOSS, "training loss, mean over the epoch's images"),
     Metric(LEARNING_RATE, "learning rate of the epoch's last step"),
@@ -38,6 +56,22 @@ METRICS = (
         "train/share/<group>",
         "share of the kept images, or tiles with `selection.unit=tile`, that are `healthy`, hold that defect "
         "alone, or hold `several`",
+    ),
+    Metric(
+        f"train/share/<{LOOKALIKE}|{UNMARKED}>",
+        "share of the kept images that hold a look-alike, or a defect that the annotation misses",
+        KNOWN_KINDS,
+    ),
+    Metric(SUSPECTS, "images whose annotation the guard suspects after the epoch", GUARD),
+    Metric(
+        SUSPECT_PRECISION,
+        "share of those that hold a defect which is not annotated",
+        f"{GUARD}, {TRUE_MASKS}",
+    ),
+    Metric(
+        SUSPECT_RECALL,
+        "share of the images with an unannotated defect that are suspects",
+        f"{GUARD}, {TRUE_MASKS}",
     ),
     Metric(
         BASELINE_EPOCHS,
@@ -65,6 +99,34 @@ METRICS = (
         "what the true masks would score against the annotations: a ceiling; in the first epoch",
         TRUE_MASKS,
     ),
+    Metric(
+        "<val|test>/false_regions/<r50|r80>[/<defect>]",
+        "false regions per healthy image, one without any defect, at the highest confidence threshold with "
+        "which the recall of regions is 0.5 (0.8) or more; found at the lowest of "
+        "`evaluation.iou_thresholds`, 0.1. Infinite where no threshold reaches that recall, and then not "
+        "logged: `max_recall` is below it; without a defect, mean over defects",
+    ),
+    Metric(
+        "<val|test>/lookalike_false_regions/<r50|r80>[/<defect>]",
+        "the same per look-alike, a healthy image that shows what resembles a defect",
+        LOOKALIKES,
+    ),
+    Metric(
+        "<val|test>/threshold/<r50|r80>/<defect>",
+        "that confidence threshold, the mean probability of a region; not logged where there is none",
+    ),
+    Metric(
+        "<val|test>/max_recall[/<defect>]",
+        "the highest recall that any threshold reaches, at the same IoU; without a defect, the lowest of all "
+        "defects",
+    ),
+    Metric(
+        "<val|test>/recall/<small|medium|large>[/<defect>]",
+        "that recall by the size of the annotated region: below 0.3 % of the image's pixels, below 3 %, and "
+        "larger (COCO's 32 x 32 and 96 x 96 pixels of 640 x 480); not logged where there is none of a size",
+    ),
+    Metric("<val|test>/images/healthy", "images without any defect, on which false regions are counted"),
+    Metric("<val|test>/images/lookalike", "look-alikes among them", LOOKALIKES),
     Metric(BEST_VAL_MAP, "the highest `val/map` of any epoch, that of best.pt; at the end"),
     Metric(
         "scores/<scheme>/<defect>/<group>/q<10|50|90>",
@@ -94,6 +156,32 @@ METRICS = (
 def of_split(split: str, name: str, defect: str | None = None) -> str:
     """Key of a split's map, pixel_ap, loss ...; the mean over defects, or that of one."""
     return f"{split}/{name}" if defect is None else f"{split}/{name}/{defect}"
+
+
+def at_recall(name: str, recall: float) -> str:
+    """Name, for `of_split`, of what is measured at a fixed recall: false_regions/r80."""
+    return f"{name}/r{100 * recall:.0f}"
+
+
+def threshold_for(recall: float) -> str:
+    """Name, for `of_split`, of the confidence threshold that reaches a recall; there is no mean of it."""
+    return at_recall("threshold", recall)
+
+
+def told_by(key: str) -> tuple[str, str] | None:
+    """Of the key of false regions at a recall, those that tell why it is not logged: the highest recall, and
+    how many images there are to count on. None for another key."""
+    found = re.fullmatch(rf"(\w+)/({FALSE_REGIONS}|{LOOKALIKE_FALSE_REGIONS})/r\d+(?:/(.+))?", key)
+    if found is None:
+        return None
+    split, name, defect = found.groups()
+    images = HEALTHY_IMAGES if name == FALSE_REGIONS else LOOKALIKE_IMAGES
+    return of_split(split, MAX_RECALL, defect), of_split(split, images)
+
+
+def recall_of(size: str) -> str:
+    """Name, for `of_split`, of the recall among the annotated regions of one of SIZES."""
+    return f"recall/{size}"
 
 
 def share(group: str) -> str:

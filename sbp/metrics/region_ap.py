@@ -1,7 +1,7 @@
 """Region-level average precision: is each defect found, and roughly where it is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import cv2
@@ -27,20 +27,54 @@ class RegionAP:
 
 @dataclass(frozen=True)
 class RegionOverlaps:
-    """The P predicted and the target regions of one image and defect, and which of them overlap.
+    """The P predicted and the G target regions of one image and defect, and which of them overlap.
 
     pixels, region: (n,), the flat index of every pixel of a predicted region, and which region that is, 0 to
-    P - 1. area: (P,) pixels. num_targets: regions of the target. p, t, iou: one entry per overlapping pair,
-    the predicted region, the target region from 0 on, and their IoU in (0, 1].
+    P - 1. area: (P,), target_area: (G,), in pixels. p, t, iou: one entry per overlapping pair, the predicted
+    region, the target region from 0 on, and their IoU in (0, 1].
     """
 
     pixels: np.ndarray
     region: np.ndarray
     area: np.ndarray
-    num_targets: int
+    target_area: np.ndarray
     p: np.ndarray
     t: np.ndarray
     iou: np.ndarray
+
+    @property
+    def num_targets(self) -> int:
+        """G, how many regions the target has."""
+        return len(self.target_area)
+
+
+@dataclass(frozen=True)
+class MatchedRegions:
+    """The P predicted and the G target regions of one defect, of any number of images, and which find which.
+
+    confidence: (P,) in [0, 1]. matched: (P, T) bool, whether each finds a target region, by IoU threshold.
+    image: (P,) int64, the number of its image. target_share: (G,) of the image's pixels, in (0, 1].
+    found_at: (G,) the confidence of the predicted region that finds the target at the lowest IoU threshold:
+    with a higher confidence threshold it is missed; -infinity where none finds it.
+    """
+
+    confidence: np.ndarray
+    matched: np.ndarray
+    image: np.ndarray
+    target_share: np.ndarray
+    found_at: np.ndarray
+
+    @classmethod
+    def none(cls, num_thresholds: int) -> "MatchedRegions":
+        """No region at all."""
+        nothing = np.empty(0)
+        matched, image = np.empty((0, num_thresholds), dtype=bool), np.empty(0, dtype=np.int64)
+        return cls(nothing, matched, image, nothing, nothing)
+
+    @classmethod
+    def together(cls, parts: "Sequence[MatchedRegions]") -> "MatchedRegions":
+        """Those of all parts, at least one."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 def region_overlaps(predicted: np.ndarray, target: np.ndarray, min_area: int = 1) -> RegionOverlaps:
@@ -60,8 +94,9 @@ def region_overlaps(predicted: np.ndarray, target: np.ndarray, min_area: int = 1
     both = target_of > 0
     pairs, overlap = np.unique(region[both] * num_targets + target_of[both], return_counts=True)
     p, t = np.divmod(pairs, num_targets)
-    iou = overlap / (area[p] + np.bincount(target_labels.ravel())[t] - overlap)
-    return RegionOverlaps(pixels, region, area, num_targets - 1, p, t - 1, iou)
+    target_area = np.bincount(target_labels.ravel(), minlength=num_targets)
+    iou = overlap / (area[p] + target_area[t] - overlap)
+    return RegionOverlaps(pixels, region, area, target_area[1:], p, t - 1, iou)
 
 
 class RegionAveragePrecision:
@@ -92,16 +127,20 @@ class RegionAveragePrecision:
             raise ValueError(f"threshold={threshold}: must lie in [0, 1)")
         self.iou_thresholds = np.asarray(iou_thresholds, dtype=np.float64)
         self.num_defects, self.threshold, self.min_area = num_defects, threshold, min_area
-        self.targets = np.zeros(num_defects, dtype=np.int64)
-        self.confidences: list[list[np.ndarray]] = [[] for _ in range(num_defects)]
-        self.matches: list[list[np.ndarray]] = [[] for _ in range(num_defects)]
+        self.found = [[MatchedRegions.none(len(self.iou_thresholds))] for _ in range(num_defects)]
+        self.num_images = 0
 
-    def update(self, probabilities: "np.ndarray | Tensor", target: "np.ndarray | Tensor") -> None:
+    def update(
+        self,
+        probabilities: "np.ndarray | Tensor",
+        target: "np.ndarray | Tensor",
+        images: np.ndarray | None = None,
+    ) -> None:
         """Add a batch of any size: arrays, or tensors on any device.
 
         probabilities: (B, D, H, W) in [0, 1]. target: (B, D, H, W), any type; a pixel that is not 0
-        belongs to a region. Raises ValueError on other shapes and on probabilities outside [0, 1] or
-        NaN, and then nothing is added.
+        belongs to a region. images: (B,) int, their numbers; by default they are counted. Raises ValueError
+        on other shapes and on probabilities outside [0, 1] or NaN, and then nothing is added.
         """
         if not isinstance(probabilities, np.ndarray):
             probabilities = probabilities.detach().float().cpu().numpy()
@@ -116,60 +155,72 @@ class RegionAveragePrecision:
             )
         if probabilities.size and not (probabilities.min() >= 0 and probabilities.max() <= 1):  # NaN too
             raise ValueError("probabilities: must lie in [0, 1]; are these logits, or NaN?")
+        if images is None:
+            images = np.arange(self.num_images, self.num_images + len(probabilities))
+        if len(images) != len(probabilities):
+            raise ValueError(f"images: {len(images)} numbers for {len(probabilities)} images")
+        self.num_images += len(probabilities)
         predicted = (probabilities > self.threshold).astype(np.uint8)
-        for image in range(len(probabilities)):
+        for b, number in enumerate(images):
             for d in range(self.num_defects):
-                if predicted[image, d].any() or target[image, d].any():
-                    self._add(d, probabilities[image, d], predicted[image, d], target[image, d])
+                if predicted[b, d].any() or target[b, d].any():
+                    found = self._matched(probabilities[b, d], predicted[b, d], target[b, d], int(number))
+                    self.found[d].append(found)
 
-    def _add(self, d: int, probability: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> None:
+    def _matched(
+        self, probability: np.ndarray, predicted: np.ndarray, target: np.ndarray, number: int
+    ) -> MatchedRegions:
+        """The regions of image `number` and one defect."""
         found = region_overlaps(predicted, target, self.min_area)
-        self.targets[d] += found.num_targets
-        if len(found.area):
-            confidence = np.bincount(found.region, probability.ravel()[found.pixels]) / found.area
-            self.confidences[d].append(confidence)
-            self.matches[d].append(match(confidence, found.p, found.t, found.iou, self.iou_thresholds))
+        confidence = np.bincount(found.region, probability.ravel()[found.pixels]) / found.area
+        targets = matched_targets(confidence, found.p, found.t, found.iou, self.iou_thresholds)
+        easiest = targets[:, np.argmin(self.iou_thresholds)]
+        found_at = np.full(found.num_targets, -np.inf)
+        found_at[easiest[easiest >= 0]] = confidence[easiest >= 0]
+        image = np.full(len(confidence), number, dtype=np.int64)
+        return MatchedRegions(confidence, targets >= 0, image, found.target_area / target.size, found_at)
 
-    def add_others(
-        self,
-        added_up: Callable[[np.ndarray], np.ndarray],
-        concatenated: Callable[[np.ndarray], np.ndarray],
-    ) -> None:
-        """Go on with what all processes have seen. added_up: the sum of an array over them; concatenated:
-        the rows that they have."""
-        self.targets = added_up(self.targets)
+    def add_others(self, concatenated: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Go on with what all processes have seen. concatenated: the rows of an array that they have."""
         for d in range(self.num_defects):
-            confidence, matched = self._regions(d)
-            self.confidences[d], self.matches[d] = [concatenated(confidence)], [concatenated(matched)]
+            mine = self.regions(d)
+            parts = (concatenated(getattr(mine, f.name)) for f in fields(mine))
+            self.found[d] = [MatchedRegions(*parts)]
 
-    def _regions(self, d: int) -> tuple[np.ndarray, np.ndarray]:
-        """Confidence (P,) of the defect's predicted regions, and whether each is matched (P, T)."""
-        nothing = np.empty((0, len(self.iou_thresholds)), dtype=bool)
-        return np.concatenate([np.empty(0), *self.confidences[d]]), np.concatenate(
-            [nothing, *self.matches[d]]
-        )
+    def regions(self, d: int) -> MatchedRegions:
+        """The regions of defect `d` in everything added so far, in no particular order."""
+        self.found[d] = [MatchedRegions.together(self.found[d])]
+        return self.found[d][0]
 
     def compute(self) -> RegionAP:
         """Average precision over everything added so far; more can be added afterwards."""
         shape = (self.num_defects, len(self.iou_thresholds))
-        ap, predictions = np.full(shape, np.nan), np.zeros(self.num_defects, dtype=np.int64)
+        ap, targets, predictions = np.full(shape, np.nan), *np.zeros((2, self.num_defects), dtype=np.int64)
         for d in range(self.num_defects):
-            confidence, matched = self._regions(d)
-            predictions[d] = len(confidence)
-            if self.targets[d]:
-                ap[d] = [average_precision(confidence, m, int(self.targets[d])) for m in matched.T]
-        return RegionAP(ap.mean(axis=1), ap, self.targets.copy(), predictions)
+            found = self.regions(d)
+            targets[d], predictions[d] = len(found.found_at), len(found.confidence)
+            if targets[d]:
+                ap[d] = [average_precision(found.confidence, m, int(targets[d])) for m in found.matched.T]
+        return RegionAP(ap.mean(axis=1), ap, targets, predictions)
 
 
 def match(
     confidence: np.ndarray, p: np.ndarray, t: np.ndarray, iou: np.ndarray, iou_thresholds: np.ndarray
 ) -> np.ndarray:
-    """(P, T) bool: whether each predicted region of an image finds a free target region, greedily.
+    """(P, T) bool: whether each predicted region of an image finds a free target region; see
+    `matched_targets`."""
+    return matched_targets(confidence, p, t, iou, iou_thresholds) >= 0
+
+
+def matched_targets(
+    confidence: np.ndarray, p: np.ndarray, t: np.ndarray, iou: np.ndarray, iou_thresholds: np.ndarray
+) -> np.ndarray:
+    """(P, T) int64: the target region that each predicted region of an image finds, greedily; -1 for none.
 
     confidence: (P,). p, t, iou: one entry per overlapping pair, the index of the predicted region, any
-    number that names the target region, and their IoU in (0, 1].
+    number from 0 on that names the target region, and their IoU in (0, 1].
     """
-    matched = np.zeros((len(confidence), len(iou_thresholds)), dtype=bool)
+    matched = np.full((len(confidence), len(iou_thresholds)), -1, dtype=np.int64)
     best = np.zeros(len(confidence))
     np.maximum.at(best, p, iou)
     close = iou >= iou_thresholds.min()  # all other pairs match at no threshold
@@ -179,8 +230,8 @@ def match(
         taken: set[int] = set()
         reaching = order[iou[order] >= threshold]
         for region, target in zip(p[reaching].tolist(), t[reaching].tolist(), strict=True):
-            if target not in taken and not matched[region, k]:
-                matched[region, k] = True
+            if target not in taken and matched[region, k] < 0:
+                matched[region, k] = target
                 taken.add(target)
     return matched
 

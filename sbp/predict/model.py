@@ -29,19 +29,12 @@ def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, 
     return whole_images(config, compute.place(model), compute).eval(), compute, checkpoint, config
 
 
-def _cached_split(config: Config, split: str) -> Split:
+def cached_split(config: Config, split: str) -> Split:
+    """A split of the data set of `config`. Raises UserError where there is none of that name."""
     data = open_cached(config)
     if split not in data.splits:
         raise UserError(f"--split {split}: must be one of {', '.join(data.splits)}")
     return data.splits[split]
-
-
-def evaluate_split(checkpoint: str | Path, split: str = "test", device: str = "cpu") -> dict[str, float]:
-    """Metrics of a split of the data set that the checkpoint was trained on."""
-    model, compute, about, config = restore(checkpoint, device)
-    images = _cached_split(config, split)
-    evaluator = build.build_evaluator(config, about.defects, compute, images.image_shape)
-    return evaluator.evaluate(model, images, split)
 
 
 def predict_split(
@@ -49,7 +42,7 @@ def predict_split(
 ) -> tuple[Split, np.ndarray]:
     """A split of the checkpoint's data set and its probabilities (N, D, H, W) float32."""
     model, compute, _, config = restore(checkpoint, device)
-    images = _cached_split(config, split)
+    images = cached_split(config, split)
     parts = []
     with evaluating(model):
         at_once = images_at_once(config, config.evaluation.batch_size, images.image_shape)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sbp.metrics.names import told_by
 from sbp.plugins.checks import one_of, require
 from sbp.tracking.runs import values_at
 
@@ -100,6 +101,17 @@ def ran_exclusively(run: RunSeries) -> bool:
     return run.tags.get("exclusive", run.tags.get("alone")) == "true"
 
 
+def never_reached(run: RunSeries, key: str) -> bool:
+    """Whether `key` is that of false regions at a recall that the run does not reach at its end: they are
+    infinite, and not logged, where the highest recall is."""
+    companions = told_by(key)
+    if companions is None:
+        return False
+    (known, _), (_, images), (logged, _) = map(run.series, (*companions, key))
+    countable = len(known) > 0 and len(images) > 0 and images[-1] > 0
+    return bool(countable and (not len(logged) or logged[-1] < known[-1]))
+
+
 def points(run: RunSeries, key: str, over: str) -> tuple[np.ndarray, np.ndarray]:
     """A metric over compute, epochs or seconds: x and y, both (T,), x ascending, where both are finite."""
     steps, y = (np.asarray(a, dtype=float) for a in run.series(key))
@@ -183,7 +195,10 @@ WORDS = {
 
 
 def measure_run(run: RunSeries, measure: Measure, end: float = float("inf")) -> float:
-    """The measure of one run; NaN if its metric was never logged. end: x at which an area is cut."""
+    """The measure of one run; NaN if its metric was never logged. end: x at which an area is cut. Final false
+    regions at a recall that the run does not reach are infinite."""
+    if measure.statistic == "final" and never_reached(run, measure.metric):
+        return float("inf")
     x, y = points(run, measure.metric, measure.over)
     if not len(x):
         return NAN

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sbp.metrics.names import told_by
 from sbp.plots.comparison import comparison_metrics
 from sbp.report.measures import X_METRICS, ran_exclusively
 from sbp.report.results import DIGITS
@@ -81,12 +82,14 @@ def recorded_metrics(section: Section, run: RecordedRun, roles: Mapping[str, str
 
 
 def _judged_metrics(section: Section) -> Iterator[str]:
-    """What claims measure of the section's arms; of any arm, for the section's own claims."""
+    """What claims measure of the section's arms; of any arm, for the section's own claims; and what tells why
+    a run lacks it."""
     for other in known_sections().values():
         for claim in other.file.claims if other.file else ():
             for measure in claim.measures():
                 if other is section or {measure.arm, measure.until} & set(section.arms):
                     yield measure.metric
+                    yield from told_by(measure.metric) or ()
 
 
 def curve_rows(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sbp.report.measures import SHORT
+from sbp.metrics import names
+from sbp.report.measures import SHORT, never_reached
 from sbp.report.run_curves import EVERY_EPOCH, run_label
 from sbp.tracking.imported import ROW
 from sbp.tracking.runs import RecordedRun
@@ -23,6 +24,19 @@ TAGS = (
     "exclusive", "fingerprint", "code.version", "results.version", "git.commit", "git.dirty", "hardware.cpu",
     "hardware.cores", "hardware.gpu", "hardware.torch_threads", "version.torch",
 )  # fmt: skip
+QUALITY = ("map", "pixel_ap", "loss", "clean_map")
+ALARMS = (
+    *(
+        names.at_recall(name, recall)
+        for name in (names.FALSE_REGIONS, names.LOOKALIKE_FALSE_REGIONS)
+        for recall in names.RECALLS
+    ),
+    names.MAX_RECALL,
+    *map(names.recall_of, names.SIZES),
+    names.HEALTHY_IMAGES,
+    names.LOOKALIKE_IMAGES,
+)
+"""Of the test split alone, and of runs that have them; blank where a run does not reach a recall."""
 DIGITS = 6
 """Significant ones of every recorded number."""
 
@@ -42,11 +56,12 @@ def result_row(run: RecordedRun) -> dict[str, str]:
     for key in ("cost/baseline_epochs", "cost/flops", "time/work_s"):
         row[key] = _number(run.last(key))
     row["kept_fraction"] = _number(kept_fraction(run))
-    for split in ("val", "test"):
-        for metric in ("map", "pixel_ap", "loss", "clean_map"):
-            for key in (f"{split}/{metric}", *(f"{split}/{metric}/{d}" for d in run.defects)):
-                if key in run.metrics:
-                    row[key] = _number(run.last(key))
+    wanted = [names.of_split(split, name) for split in ("val", "test") for name in QUALITY]
+    wanted += [names.of_split("test", name) for name in ALARMS]
+    for metric in wanted:
+        for key in (metric, *(f"{metric}/{d}" for d in run.defects)):
+            if key in run.metrics and not never_reached(run, key):
+                row[key] = _number(run.last(key))
     told = recorded_row(run)
     return row | {key: told[key] for key in row if key in told}
 

@@ -53,12 +53,14 @@ class Target:
 class SectionFile:
     """What is asked, shown and judged. order: where the section stands in a report, a number that no other
     section has; without one it comes last. headline: it comes before everything else. targets: what its table
-    of speed times the arms to, a table for each budget; none without."""
+    of speed times the arms to, a table for each budget; none without. grid: whether it is of the blog's grid,
+    which `make reproduce` runs; others run when they are named."""
 
     title: str
     question: str
     order: float = math.inf
     headline: bool = False
+    grid: bool = True
     targets: list[Target] = field(default_factory=list)
     figures: list[FigureSpec] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)

@@ -15,6 +15,7 @@ from sbp.errors import UserError
 from sbp.plots.comparison import comparison_metrics
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
 from sbp.report.documents import write_html, write_markdown, write_pictures
+from sbp.report.false_alarms import false_alarm_tables
 from sbp.report.measures import SHORT, arm_key, budget_of, ran_exclusively
 from sbp.report.page import Cell, ClaimRow, Estimate, Picture, ReportPage, SectionPage, Table, seeds_text
 from sbp.report.recorded_curves import as_recorded
@@ -197,6 +198,7 @@ def section_page(section: Section, study: Study, drawings: Sequence[tuple[Pictur
         tables=[
             *speed_tables(section, study.recorded, labels, defect_roles(study)),
             results_table(shown, full, len(seeds)),
+            *false_alarm_tables({key: study.recorded.get(key, {}) for key in shown}, full, len(seeds)),
         ],
         missing=missing_runs(arms, full, seeds),
         notes=section.file.notes if section.file else "",

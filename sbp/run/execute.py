@@ -15,6 +15,7 @@ from sbp.metrics import names
 from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.metric_log import EPOCHS
 from sbp.run.fingerprint import fingerprint
+from sbp.run.holdout import checked_holdout, score_with_holdout
 from sbp.run.ranks import check_processes, dismiss, leading
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.run.state import check_disk_space, interrupted_runs, load_state, remove_state, unfinished
@@ -51,6 +52,7 @@ def run(
     build.set_threads(config, torchrun.local_count(processes))
     seed_everything(config.seed)
     model = build.build_model(config, len(config.data.defects))
+    holdout = checked_holdout(config)
     data = open_cached(config)
     build.check_defects(config.defects.focus, data)
     state = state_to_resume(config, identity) if config.if_exists == "resume" else None
@@ -62,6 +64,8 @@ def run(
             leading(config, processes, identity if state else None) as ranks,
         ):
             trainer = build.build_trainer(config, model, data, progress, ranks)
+            if holdout is not None:
+                score_with_holdout(trainer, config, holdout)
             if state is None:
                 check_disk_space(folder, model)
             tags = {**tags, "fingerprint": identity, "results.version": str(RESULTS_VERSION)}

@@ -21,6 +21,7 @@ from sbp.engine.ranks import Ranks
 from sbp.engine.trainer import restore
 from sbp.errors import TrainingDiverged, UserError
 from sbp.run import ranks as exchange
+from sbp.run.holdout import checked_holdout, score_with_holdout
 from sbp.run.state import load_state
 from sbp.seeding import restore_generators, seed_everything
 from sbp.utils import torchrun
@@ -60,6 +61,8 @@ def follow(ranks: Ranks, config: Config, resumed: str | None) -> None:
     state = load_state(Path(config.run_dir), resumed) if resumed else None
     model = build.build_model(config, len(config.data.defects))
     trainer = build.build_trainer(config, model, open_cached(config), Progress(), ranks)
+    if (holdout := checked_holdout(config)) is not None:
+        score_with_holdout(trainer, config, holdout)
     if config.evaluation.test:
         trainer.callbacks.append(FinalTest())
     if state is not None:

@@ -101,6 +101,32 @@ class TopKMean(Aggregation):
         return largest.sum(dim=2) / valid.flatten(2).sum(dim=2).clamp(1, k)
 
 
+@AGGREGATIONS.register("softmin")
+class Softmin(Aggregation):
+    """Minus the logarithm of a soft minimum of each pixel's probability p of its own label.
+
+    The soft minimum is sum(p softmax((1 - p) / temperature)), the rule by which annotations of segmentation
+    are ranked (Lad and Mueller, Estimating label quality in segmentation, arXiv:2307.05080). Temperature to 0
+    is the largest pixel loss, a large one the mean of p. p is read from the loss, exp(-loss), which makes it
+    the probability where the loss is cross-entropy. temperature: above 0.
+    """
+
+    def __init__(self, temperature: float = 0.1):
+        require(temperature > 0, "temperature", temperature, "above 0")
+        self.temperature = temperature
+
+    def __call__(self, loss_map: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        import torch
+
+        probability = torch.exp(-loss_map).flatten(2)
+        weight = (1 - probability) / self.temperature
+        if valid is not None:
+            weight = weight.masked_fill(~valid.bool().expand_as(loss_map).flatten(2), -torch.inf)
+        soft = (probability * weight.softmax(dim=2)).sum(dim=2)
+        score = -torch.log(soft.clamp_min(torch.finfo(soft.dtype).tiny))
+        return score.nan_to_num(0.0).clamp_min(0.0)  # an image without a pixel that counts has softmax NaN
+
+
 @AGGREGATIONS.register("mindefects_maxbackground")
 class MinDefectsMaxBackground(Aggregation):
     """The larger of: smallest loss over target pixels, largest loss over background pixels.

@@ -19,6 +19,7 @@ from sbp.selection.strata import (
     HEALTHY,
     draw_weighted,
     drawn_repeats,
+    highest_stand_out,
     repeat_factors,
     strata_of,
     stratum_weights,
@@ -32,7 +33,9 @@ class SelectionContext:
     candidates: (n,) image numbers, with repetitions if upsampled. book: the last scores of all N images.
     beta: selectivity, at least 0. focus: channels of the defects to select by. labels: (N, D) bool, whether
     an image holds a defect; None where nothing is known. epoch: counted from 0. progress: share of the run's
-    budget that is used, in [0, 1].
+    budget that is used, in [0, 1]. suspects: (N,) bool, images whose score counts for nothing since their
+    annotation may be wrong (see Guard); None for no image. holdout: (N, D) scores of the images by a model
+    that was trained on others; None where there is no such model.
     """
 
     candidates: np.ndarray
@@ -42,10 +45,22 @@ class SelectionContext:
     labels: np.ndarray | None = None
     epoch: int = 0
     progress: float = 0.0
+    suspects: np.ndarray | None = None
+    holdout: np.ndarray | None = None
 
     def image_scores(self) -> np.ndarray:
         """(n,) score of each candidate, the largest over the focused defects; NaN where never scored."""
         return self.book.image_scores(self.focus)[self.candidates]
+
+    def is_suspect(self) -> np.ndarray | None:
+        """(n,) bool of each candidate; None if none is."""
+        if self.suspects is None or not self.suspects.any():
+            return None
+        return self.suspects[self.candidates]
+
+    def image_losses(self) -> np.ndarray:
+        """(n,) loss of each candidate, the mean over the focused defects; see ScoreBook.image_losses."""
+        return self.book.image_losses(self.focus)[self.candidates]
 
     def is_defective(self) -> np.ndarray:
         """(n,) bool, whether each candidate holds a defect. Raises ValueError without labels."""
@@ -62,17 +77,31 @@ class Policy(ABC):
     """Chooses positions in the list of candidates.
 
     needs_scores: whether images are scored for it. warms_up: whether the first epochs train on everything
-    instead (see SelectiveSampler). uses_beta: whether it looks at the context's beta.
+    instead (see SelectiveSampler). uses_beta: whether it looks at the context's beta. weighs_images: whether
+    the losses of some images count more than those of others, see `weights`. why: of a policy that another
+    one chose by the labels, the reason in words.
     """
 
     name: str
     needs_scores = False
     warms_up = True
     uses_beta = False
+    weighs_images = False
+    why = ""
+
+    def for_labels(self, labels: np.ndarray) -> "Policy":
+        """The policy to use where images hold these defects, labels (N, D) bool: itself, unless it chooses
+        another one by them."""
+        return self
 
     @abstractmethod
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
         """Positions in `context.candidates` (n,) that this epoch trains on, in any order, never empty."""
+
+    def weights(self, context: SelectionContext) -> np.ndarray | None:
+        """(N,) float32, by image number, what the loss of an image counts if the epoch trains on it; None: 1
+        for all."""
+        return None
 
 
 POLICIES: Registry[Policy] = Registry("selection")
@@ -90,13 +119,20 @@ class Everything(Policy):
 
 @POLICIES.register("selective")
 class Selective(Policy):
-    """Keep a candidate with probability percentile ** beta of its score, the largest over focused defects."""
+    """Keep a candidate with probability percentile ** beta of its score, the largest over focused defects.
+
+    A suspect is kept at most as often as the mean candidate.
+    """
 
     needs_scores = True
     uses_beta = True
 
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
-        return draw_by_score(context.image_scores(), context.beta, rng)
+        suspect = context.is_suspect()
+        if suspect is None:
+            return draw_by_score(context.image_scores(), context.beta, rng)
+        keep = keep_probability(percentiles(context.image_scores()), context.beta)
+        return draw(at_most_blind(keep, suspect, context.beta), rng)
 
 
 @POLICIES.register("per_defect")
@@ -113,7 +149,40 @@ class PerDefect(Policy):
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
         scores = context.book.defect_scores()[context.candidates]
         highest = np.max([percentiles(scores[:, d]) for d in context.focus], axis=0)
-        return draw(keep_probability(highest, context.beta), rng)
+        keep = keep_probability(highest, context.beta)
+        suspect = context.is_suspect()
+        if suspect is not None:
+            keep = at_most_blind(keep, suspect, context.beta)
+        return draw(keep, rng)
+
+
+@POLICIES.register("reducible")
+class Reducible(Policy):
+    """Keep a candidate with probability percentile ** beta of what training could still take off its score.
+
+    That is its score less the one that a model gives which was trained on other images (RHO-LOSS, Mindermann
+    et al., arXiv:2206.07137, equation 3; there the highest of a batch are taken): a wrong annotation is high
+    in both. So may be a rare look-alike. holdout: path of that model's checkpoint, best.pt or last.pt, which
+    the run scores with before it trains; null where the context's scores come from elsewhere.
+    """
+
+    needs_scores = True
+    uses_beta = True
+
+    def __init__(self, holdout: str | None = None):
+        self.holdout = holdout
+
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        if context.holdout is None:
+            raise ValueError("holdout: this policy needs scores (N, D) by a model that was trained on others")
+        focus = list(context.focus)
+        reducible = (context.book.defect_scores() - context.holdout)[:, focus].max(axis=1)
+        return draw_by_score(reducible[context.candidates], context.beta, rng)
+
+
+def at_most_blind(keep: np.ndarray, suspect: np.ndarray, beta: float) -> np.ndarray:
+    """Keep probabilities (n,), those of suspects (n,) no higher than what a draw without scores gives all."""
+    return np.where(suspect, np.minimum(keep, expected_kept_fraction(beta, len(keep))), keep)
 
 
 @POLICIES.register("random")
@@ -165,8 +234,10 @@ class Stratified(Policy):
     run, on a straight line from one to the other, null: no change. defective: share of each defective
     stratum, in [0, 1]. strata: `defect`, `combination` or `label`, see sbp.selection.strata. beta_healthy,
     beta_defective: exponents of the percentile within the stratum, at least 0; 0 draws blindly. mix: share of
-    the draw that is blind, in [0, 1]. repeat_below: defects that fewer than this share of the images hold are
-    repeated by sqrt(repeat_below / share), see repeat_factors; null: no repetition.
+    the draw that is blind, in [0, 1]; a suspect takes part in that share alone. repeat_below: defects that
+    fewer than this share of the images hold are repeated by sqrt(repeat_below / share), see repeat_factors;
+    null: no repetition. stands_out: a stratum is drawn blindly while the highest tenth of its scores is in
+    the mean below so many times their median, at least 0: there is nothing hard in it yet, or any more.
     """
 
     warms_up = False
@@ -181,25 +252,27 @@ class Stratified(Policy):
         beta_defective: float = 0.0,
         mix: float = 0.3,
         repeat_below: float | None = None,
+        stands_out: float = 0.0,
     ):
         at_least(0, healthy=healthy, healthy_end=healthy_end)
-        at_least(0, beta_healthy=beta_healthy, beta_defective=beta_defective)
+        at_least(0, beta_healthy=beta_healthy, beta_defective=beta_defective, stands_out=stands_out)
         fraction(defective=defective, mix=mix, repeat_below=repeat_below)
         one_of("strata", strata, ("defect", "combination", "label"))
         self.healthy, self.defective, self.strata, self.mix = healthy, defective, strata, mix
         self.healthy_end = healthy if healthy_end is None else healthy_end
         self.beta_healthy, self.beta_defective = beta_healthy, beta_defective
-        self.repeat_below = repeat_below
+        self.repeat_below, self.stands_out = repeat_below, stands_out
         self.needs_scores = mix < 1 and (beta_healthy > 0 or (beta_defective > 0 and defective < 1))
 
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
         labels, scores = context.known_labels()[context.candidates], context.image_scores()
+        suspect = context.is_suspect()
         stratum = strata_of(labels, self.strata)
         healthy = np.flatnonzero(stratum == HEALTHY)
         defective = [
             np.flatnonzero(stratum == s) for s in np.flatnonzero(np.bincount(stratum)) if s != HEALTHY
         ]
-        chosen = [self._of_defective(positions, scores, rng) for positions in defective]
+        chosen = [self._of_defective(positions, scores, suspect, rng) for positions in defective]
         repeated = np.concatenate([np.empty(0, dtype=np.int64), *chosen])
         if self.repeat_below is not None:
             share = np.array([np.count_nonzero(labels[:, d]) for d in range(labels.shape[1])]) / len(labels)
@@ -209,18 +282,28 @@ class Stratified(Policy):
         wanted = round(ratio * sum(map(len, defective)))
         if not len(repeated):
             wanted = max(1, wanted)  # an epoch is never empty
-        weights = stratum_weights(scores[healthy], self.beta_healthy, self.mix)
+        weights = self._weights(healthy, scores, suspect, self.beta_healthy)
         return np.concatenate([repeated, healthy[draw_weighted(weights, wanted, rng)]])
 
     def _of_defective(
-        self, positions: np.ndarray, scores: np.ndarray, rng: np.random.Generator
+        self, positions: np.ndarray, scores: np.ndarray, suspect: np.ndarray | None, rng: np.random.Generator
     ) -> np.ndarray:
         """Those drawn from one stratum."""
         wanted = math.ceil(self.defective * len(positions))
         if wanted == len(positions):
             return positions
-        weights = stratum_weights(scores[positions], self.beta_defective, self.mix)
+        weights = self._weights(positions, scores, suspect, self.beta_defective)
         return positions[draw_weighted(weights, wanted, rng)]
+
+    def _weights(
+        self, positions: np.ndarray, scores: np.ndarray, suspect: np.ndarray | None, beta: float
+    ) -> np.ndarray:
+        """Weights of a stratum's candidates, which stand at `positions`."""
+        inside = scores[positions]
+        if self.stands_out and not highest_stand_out(inside, self.stands_out):
+            beta = 0.0
+        doubtful = None if suspect is None else suspect[positions]
+        return stratum_weights(inside, beta, self.mix, doubtful)
 
 
 @POLICIES.register("frequency_of_use")
@@ -257,3 +340,43 @@ def use_weights(uses: np.ndarray) -> np.ndarray:
     u = 1 - uses / max(1, uses.max())
     power = 4 * math.log(len(uses)) * np.log(np.maximum(u - np.median(u) + 1, 1e-12))
     return np.maximum(np.exp(power - power.max()), 1e-30).astype(np.float32)
+
+
+@POLICIES.register("auto")
+class Auto(Policy):
+    """Chooses by the labels: everything, balanced, or balanced with the healthy images drawn by loss.
+
+    Where half of the images or none hold a defect, there is nothing to leave out. Where there are fewer
+    healthy images than `choice` for each defective one, a balanced draw takes most of them anyway, and losses
+    add nothing. Else the healthy ones are drawn by loss, the steeper the more there are to choose from, as
+    long as some stand out. choice: at least 1. It looks at training labels and losses alone.
+    """
+
+    needs_scores = True
+    warms_up = False
+    STANDS_OUT = 3.0
+
+    def __init__(self, choice: float = 2.0):
+        at_least(1, choice=choice)
+        self.choice = choice
+
+    def for_labels(self, labels: np.ndarray) -> Policy:
+        defective = int(np.any(labels, axis=1).sum())
+        healthy = len(labels) - defective
+        if not defective or defective >= healthy:
+            chosen: Policy = Everything()
+            reason = "everything, as there is too little to leave out"
+        elif healthy < self.choice * defective:
+            chosen = Balanced()
+            reason = "balanced, as there are too few healthy images for losses to choose from"
+        else:
+            beta = min(max(healthy / defective - 1, 2.0), 12.0)
+            chosen = Stratified(beta_healthy=beta, stands_out=self.STANDS_OUT)
+            reason = (
+                f"every defective image, and as many healthy ones drawn by loss (beta_healthy={beta:.3g})"
+            )
+        chosen.why = f"{defective} images with a defect, {healthy} without: {reason}"
+        return chosen
+
+    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
+        return self.for_labels(context.known_labels()).select(context, rng)

@@ -8,17 +8,23 @@ from torch.utils.data import Sampler
 
 from sbp.plugins.checks import require
 from sbp.seeding import Purpose, generator
+from sbp.selection.guard import Guard, NoGuard
 from sbp.selection.policies import Everything, Policy, SelectionContext, Selective
 from sbp.selection.score_book import ScoreBook
 from sbp.selection.staleness import Periodic, Staleness
+from sbp.selection.strata import strata_of
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The images one epoch trains on, in random order; an upsampled image may appear several times."""
+    """The images one epoch trains on, in random order; an upsampled image may appear several times.
+
+    weights: (N,) float32, by image number, what an image's loss counts; None: all of them 1.
+    """
 
     indices: np.ndarray
     num_candidates: int
+    weights: np.ndarray | None = None
 
     @property
     def kept_fraction(self) -> float:
@@ -37,7 +43,8 @@ class SelectiveSampler(Sampler[int]):
     book: one row per image. policy: what is kept. staleness: what is rescored. candidates: image indices
     with repetitions (upsampling); default every image once. warmup_epochs: epochs at the start that train
     on every candidate, for policies that warm up; with 0 the first epoch already selects. beta, focus,
-    labels: what policies select by, see SelectionContext. Raises ValueError for a value out of range.
+    labels: what policies select by, see SelectionContext. guard: whose annotation is suspect; it needs
+    labels. Raises ValueError for a value out of range.
 
     >>> from torch.utils.data import DataLoader
     >>> sampler = SelectiveSampler.simple(num_images=1000, beta=8.0)
@@ -63,6 +70,7 @@ class SelectiveSampler(Sampler[int]):
         beta: float = 8.0,
         focus: Sequence[int] = (0,),
         labels: np.ndarray | None = None,
+        guard: Guard | None = None,
     ):
         require(warmup_epochs >= 0, "warmup_epochs", warmup_epochs, "at least 0")
         require(beta >= 0, "beta", beta, "at least 0")
@@ -73,6 +81,11 @@ class SelectiveSampler(Sampler[int]):
         self.candidates = np.arange(len(book)) if candidates is None else np.asarray(candidates)
         self.beta, self.focus = float(beta), tuple(int(d) for d in focus)
         self.labels = None if labels is None else np.asarray(labels, dtype=bool)
+        self.guard = guard or NoGuard()
+        if self.guard.needs_scores and self.labels is None:
+            raise ValueError("labels: a guard needs the labels (N, D) of the images")
+        self.holdout: np.ndarray | None = None  # (N, D), see SelectionContext
+        self._strata: np.ndarray | None = None
         self.epoch = 0
         self._drawn: EpochPlan | None = None
 
@@ -109,10 +122,38 @@ class SelectiveSampler(Sampler[int]):
         rng = generator(self.seed, Purpose.DRAW, epoch)
         policy = Everything() if self.policy.warms_up and epoch < self.warmup_epochs else self.policy
         context = SelectionContext(
-            self.candidates, self.book, self.beta, self.focus, self.labels, epoch, progress
+            self.candidates,
+            self.book,
+            self.beta,
+            self.focus,
+            self.labels,
+            epoch,
+            progress,
+            suspects=self.suspects(),
+            holdout=self.holdout,
         )
         indices = self.candidates[rng.permutation(policy.select(context, rng))]
-        return EpochPlan(indices, len(self.candidates))
+        return EpochPlan(indices, len(self.candidates), policy.weights(context))
+
+    def suspects(self) -> np.ndarray | None:
+        """(N,) bool, images that the guard suspects by now; None if it suspects none."""
+        if not self.guard.needs_scores:
+            return None
+        scores = self.book.image_scores(self.focus)
+        return self.guard.suspects(scores, self._label_strata(), self.book.times_selected)
+
+    def observe(self, drawn: np.ndarray) -> None:
+        """Show the guard the scores that the draw of an epoch saw, once an epoch. drawn: (n,) the images."""
+        if self.guard.needs_scores:
+            selected = self.book.times_selected > 0
+            selected[drawn] = True
+            self.guard.observe(self.book.image_scores(self.focus), self._label_strata(), selected)
+
+    def _label_strata(self) -> np.ndarray:
+        if self._strata is None:
+            assert self.labels is not None
+            self._strata = strata_of(self.labels, "defect")
+        return self._strata
 
     def record_training(self, indices: np.ndarray, epoch: int) -> None:
         """Note that `indices` were trained on in `epoch`."""
@@ -129,6 +170,11 @@ class SelectiveSampler(Sampler[int]):
     def __len__(self) -> int:
         """Number of images that the epoch trains on."""
         return len(self._current().indices)
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """(N,) float32, by image number, what each image's loss counts in the epoch; None: all of them 1."""
+        return self._current().weights
 
     def _current(self) -> EpochPlan:
         if self._drawn is None:

@@ -90,6 +90,11 @@ class ScoreBook:
             np.maximum(result, scores[:, d], out=result)
         return result
 
+    def image_losses(self, focus: Sequence[int]) -> np.ndarray:
+        """(N,) float32, the mean of the selection's own scores over the focused defect channels; NaN where
+        never scored. With the scheme `mean` and all defects it is the image's training loss."""
+        return self.defect_scores()[:, list(focus)].mean(axis=1, dtype=np.float32)
+
     def oldest_scores(self, count: int) -> np.ndarray:
         """Indices of the `count` images whose scores are oldest, never-scored ones first, then by number."""
         count = min(count, len(self))

@@ -9,6 +9,8 @@ import numpy as np
 
 from sbp.selection.draws import CHUNK
 
+SMALLEST = 1e-30
+"""A weight that is not 0, of what is drawn when nothing else is left."""
 HEALTHY = 0
 """The stratum of images without any defect."""
 
@@ -53,11 +55,14 @@ def drawn_repeats(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (whole + (rng.random(len(factors)) < factors - whole)).astype(np.int64)
 
 
-def stratum_weights(scores: np.ndarray, beta: float, mix: float) -> np.ndarray:
-    """(n,) float32 weights that add up to 1, up to rounding: (1 - mix) q ** beta / sum + mix / n.
+def stratum_weights(
+    scores: np.ndarray, beta: float, mix: float, suspect: np.ndarray | None = None
+) -> np.ndarray:
+    """(n,) float32 weights, above 0, that add up to 1, up to rounding: (1 - mix) q ** beta / sum + mix / n.
 
     q: percentile of the score (n,) within the stratum, ties sharing the mean of their ranks. An image that
-    was never scored, NaN, weighs 1 / n: it is drawn as blindly as it is known.
+    was never scored, NaN, weighs 1 / n: it is drawn as blindly as it is known. suspect: (n,) bool, scored
+    images that weigh mix / n, whatever their score; None for no image.
     """
     n = len(scores)
     weights = np.full(n, 1 / max(1, n), dtype=np.float32)
@@ -67,12 +72,25 @@ def stratum_weights(scores: np.ndarray, beta: float, mix: float) -> np.ndarray:
     if beta == 0 or mix == 1 or known == 0:
         return weights
     power = _percentiles(scores if known == n else scores[scored]) ** np.float32(beta)
+    if suspect is not None and not suspect[scored].all():
+        power[suspect if known == n else suspect[scored]] = 0
     power *= np.float32((1 - mix) * known / n / power.sum(dtype=np.float64))
-    power += np.float32(mix / n)
+    power += np.float32(max(mix / n, SMALLEST))
     if known == n:
         return power
     weights[scored] = power
     return weights
+
+
+def highest_stand_out(scores: np.ndarray, times: float) -> bool:
+    """Whether the mean of the highest tenth of scores (n,) is at least so many times their median. NaN, never
+    scored, does not count; False where nothing is scored."""
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return False
+    top = max(1, len(known) // 10)
+    ordered = np.partition(known, sorted({len(known) // 2, len(known) - top}))
+    return bool(ordered[len(known) - top :].mean(dtype=np.float64) >= times * ordered[len(known) // 2])
 
 
 def _percentiles(scores: np.ndarray) -> np.ndarray:

@@ -26,13 +26,16 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
     expected = {
         "defects": "all common rare",
         "selection": (
-            "balanced frequency_of_use none per_defect random repeat_rare selective sliding stratified"
+            "auto balanced frequency_of_use infobatch none per_defect random reducible repeat_rare selective "
+            "sliding "
+            "stratified"
         ),
-        "aggregation": "maskdefectborders max mean mindefects_maxbackground shift topk_mean",
+        "aggregation": "maskdefectborders max mean mindefects_maxbackground shift softmin topk_mean",
+        "guard": "dynamics none",
         "beta": "auto b1 b16 b2 b32 b4 b8",
         "staleness": "every_epoch reuse smart stale stale_smart",
         "upsampling": "none rare",
-        "loss": "bce dice_bce focal",
+        "loss": "bce dice_bce focal ohem_bce",
         "scale": "cpu gpu smoke",
         "tracking": "local none server",
         "trainer": "cpu gpu",
@@ -180,6 +183,17 @@ def test_an_output_folder_that_cannot_be_is_one_line_before_hydra_makes_it(tmp_p
         ),
         (["aggregation=topk_mean", "aggregation.fraction=0"], "aggregation.fraction=0.0: must be above 0"),
         (["aggregation=shift", "staleness=reuse"], "aggregation=shift staleness=reuse"),
+        (["scoring.weights=ema", "staleness=reuse"], "scoring.weights=ema staleness=reuse: its scores are"),
+        (
+            ["scoring.weights=ema", "scoring.ema_decay=1"],
+            "scoring.ema_decay=1.0: must be at least 0 and below",
+        ),
+        (["guard=dynamics", "selection=balanced"], "guard=dynamics selection=balanced: the guard watches"),
+        (["guard=dynamics", "guard.remaining=1.5"], "guard.remaining=1.5"),
+        (
+            ["aggregation=softmin", "aggregation.temperature=0"],
+            "aggregation.temperature=0.0: must be above 0",
+        ),
         (["selection=random", "selection.fraction=1.5"], "selection.fraction=1.5: must be above 0"),
         (["selection=balanced", "selection.healthy_ratio=-1"], "selection.healthy_ratio=-1.0"),
         (["staleness=reuse", "staleness.refresh_fraction=2"], "staleness.refresh_fraction=2.0"),

@@ -15,6 +15,7 @@ OTHERS = ("demo", "search", "leakage", "tuning")
 """Experiments that are no section of the grid."""
 SECTIONS = [name for name in EXPERIMENTS if name not in OTHERS]
 KNOWN = chosen_sections()
+GRID = {section.name for section in KNOWN if section.file and section.file.grid}
 QUICK = ("two_defects", "smoke")
 """The section that is composed in the quick tests; those of sweeps compose others."""
 
@@ -26,9 +27,8 @@ def section_plan(section: str, scale: str = "smoke") -> Plan:
 @pytest.mark.parametrize(
     ("section", "scale"),
     [
-        pytest.param(section, scale, marks=() if (section, scale) == QUICK else pytest.mark.slow)
-        for section in SECTIONS
-        for scale in ("smoke", "cpu")
+        QUICK,
+        *(pytest.param(section, "cpu", marks=pytest.mark.slow) for section in SECTIONS),
     ],
 )
 def test_every_job_of_every_section_composes(section, scale):
@@ -60,12 +60,12 @@ def test_an_experiment_without_m_is_a_sweep_too():
 
 
 def test_every_comparison_holds_the_controls():
-    for section in set(SECTIONS) - {"preliminary_study", "gradient_similarity"}:
+    for section in GRID - {"preliminary_study", "gradient_similarity"}:
         jobs = section_plan(section).jobs
         names = {job.config.selection.name for job in jobs}
         assert {"none", "random", "balanced"} <= names, section
         budgets = {job.config.budget.compute for job in jobs}
-        assert len(budgets) == (2 if section == "convergence" else 1)
+        assert len(budgets) == (2 if section == "convergence" else 1), section
 
 
 def test_a_wrong_arm_is_one_line_before_anything_starts():

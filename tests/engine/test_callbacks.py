@@ -4,6 +4,7 @@ import copy
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -130,6 +131,48 @@ def test_a_trainer_resumes_between_any_two_steps_and_measures_nothing_twice(toy_
     assert [metrics[key] for key in same] == pytest.approx([expected[key] for key in same], nan_ok=True)
     assert [note[2] for note in notes if note[1] == "before"] == ([1] if steps <= 4 else [])
     assert sum(note[1] == "step" for note in notes) == 8 - steps
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ("selection=stratified", "staleness=reuse", "guard=dynamics", "guard.min_selected=1"),
+        ("selection=selective", "staleness=smart", "scoring.weights=ema", "selection.warmup_epochs=0"),
+    ],
+    ids=lambda method: method[-2],
+)
+def test_what_a_method_remembers_is_resumed_as_well(toy_data, method):
+    overrides = ("budget.compute=null", "budget.epochs=5", "trainer.batch_size=8", "beta=b1", *method)
+    whole = make_trainer(toy_data, *overrides)
+    whole.fit()
+    first = make_trainer(toy_data, *overrides)
+    stop = StopAt(9)
+    first.callbacks.append(stop)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    second = make_trainer(toy_data, *overrides)
+    restore(second, stop.state["trainer"])
+    restore_generators(stop.state["random"])
+    second.fit()
+    expected, found = snapshot(whole), snapshot(second)
+    for part in ("model", "guard", "average"):
+        for key, value in (expected[part] or {}).items():
+            assert torch.equal(value.nan_to_num(-1), found[part][key].nan_to_num(-1)), key
+    assert any(expected[part] for part in ("guard", "average"))
+
+
+def test_a_moving_average_scores_and_does_not_train(toy_data):
+    plain, averaged = (
+        make_trainer(toy_data, "budget.compute=2", "selection=none", "scoring.monitor_every=1", *more)
+        for more in ((), ("scoring.weights=ema", "scoring.ema_decay=0.9"))
+    )
+    plain.fit()
+    averaged.fit()
+    for key, value in plain.model.state_dict().items():
+        assert torch.equal(value, averaged.model.state_dict()[key]), key
+    scores = [trainer.sampler.book.scores for trainer in (plain, averaged)]
+    assert not np.allclose(*scores)
+    assert np.corrcoef(*(s[0].ravel() for s in scores))[0, 1] > 0.5
 
 
 def test_a_signal_at_an_epochs_end_waits_for_all_callbacks(toy_data, handlers):

@@ -67,6 +67,7 @@ CASES = {
     "scores written back": (3, "staleness=reuse", "beta=b2"),
     "moved images": (2, "aggregation=shift", "staleness=stale_smart", "staleness.every=2", "beta=b2"),
     "an encoder with more stages than are used": (2, "model.encoder=resnet18", "selection=none"),
+    "weighted images": (3, "arm=infobatch", "loss=dice_bce"),
     "upsampled": (2, "selection=none", "upsampling=rare", "scoring.monitor_every=2"),
 }
 
@@ -87,7 +88,7 @@ def test_ranks_draw_the_same_and_end_with_the_weights_of_one_process(tmp_path, c
     assert_one_process(processes(tmp_path, "fit", count, *overrides), alone)
 
 
-@pytest.mark.parametrize("loss", slowly(["bce", "focal", "dice_bce"], ["dice_bce"]))
+@pytest.mark.parametrize("loss", slowly(["bce", "focal", "dice_bce", "ohem_bce"], ["dice_bce"]))
 def test_the_gradient_is_that_of_the_whole_batch_whatever_each_rank_has_of_it(tmp_path, loss):
     """Ten images for three ranks: four, three and three of them, some with void pixels; the mean of the
     ranks' own gradients would be another."""

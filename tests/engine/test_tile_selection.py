@@ -206,8 +206,8 @@ def test_reuse_writes_a_steps_losses_back_to_the_tiles_it_saw(several):
     trainer = tile_trainer(several, "selection=stratified", "staleness=reuse", "budget.epochs=1")
     steps, step = [], trainer._step
 
-    def watched(batch, epoch, number):
-        value = step(batch, epoch, number)
+    def watched(batch, *rest):
+        value = step(batch, *rest)
         steps.append((batch, trainer.sampler.book.scores[:, batch.indices].copy()))
         return value
 

@@ -189,7 +189,7 @@ def test_a_loss_that_is_not_finite_names_epoch_batch_and_images(toy_data):
         list(trainer.epochs())
 
 
-@pytest.mark.parametrize("loss", ["bce", "focal", "dice_bce"])
+@pytest.mark.parametrize("loss", ["bce", "focal", "dice_bce", "ohem_bce"])
 def test_every_loss_learns_the_toy_defect(toy_data, loss):
     trainer = make_trainer(
         toy_data, f"loss={loss}", "selection=none", "budget.epochs=8", "budget.compute=null"

@@ -88,6 +88,9 @@ METHODS = {
     "reuse": "staleness=reuse aggregation=topk_mean scheduler=linear",
     "shift": "aggregation=shift staleness=stale budget.compute=4",
     "parallel": "scoring.parallel=process staleness=stale staleness.every=2 scoring.max_age=2",
+    "guard": "selection=stratified staleness=reuse guard=dynamics guard.min_selected=1",
+    "average": "scoring.weights=ema staleness=smart aggregation=softmin",
+    "infobatch": "arm=infobatch loss=dice_bce",
     "tiles": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 data.cache=stream",
     "tiles selected": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 selection.unit=tile "
     "selection=stratified staleness=reuse",

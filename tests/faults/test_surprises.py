@@ -230,7 +230,7 @@ def scoring_processes(victim: Victim) -> list[int]:
 def test_a_scoring_process_that_is_killed(tmp_path, fault):
     """Its pass is done again by a new one: the result has the same bits, and no process is left behind."""
     tally = fault("scoring process killed")
-    arguments = ("scoring.parallel=process", "beta=b8")
+    arguments = ("scoring.parallel=process", "beta=b8", "budget.compute=8")
     reference = Victim.start(tmp_path / "reference", *arguments)
     assert reference.wait() == 0, reference.log.read_text()[-2000:]
     victim = Victim.start(tmp_path / "hurt", *arguments)
@@ -243,7 +243,8 @@ def test_a_scoring_process_that_is_killed(tmp_path, fault):
                     for f in run_folders(tmp_path / "hurt")
                 )
                 and bool(scoring_processes(victim))
-            )
+            ),
+            timeout=180,
         )
         for pid in scoring_processes(victim):
             os.kill(pid, signal.SIGKILL)
@@ -262,7 +263,7 @@ def test_a_run_that_is_killed_takes_its_scoring_process_with_it(tmp_path, fault)
     left = scoring_processes(victim)
     victim.kill()
     victim.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120  # it may be importing torch, on cores that others keep busy
     while any(Path(f"/proc/{pid}").exists() and is_scoring(pid) for pid in left):
         assert time.monotonic() < deadline, "the scoring process lives on"
         time.sleep(0.1)

@@ -141,7 +141,7 @@ def test_diagonal_pixels_are_one_region_and_small_ones_do_not_count():
 def test_confidence_is_the_mean_probability_of_the_region():
     metric = RegionAveragePrecision(1)
     metric.update(canvas(((0, 0), 1.0), ((0, 1), 0.75)), canvas())
-    assert metric.confidences[0][0].tolist() == [0.875]
+    assert metric.regions(0).confidence.tolist() == [0.875]
 
 
 def test_clean_masks_as_probabilities_give_the_oracle_ceiling():

@@ -324,3 +324,59 @@ def test_what_a_reader_sees_of_a_rule_and_its_measurement():
     assert measured_text(result) == "0.31 [0.285, 0.335], 3 seeds"
     missing = judge_part(same, {"arm": runs_of(0.1)}, NAMES)
     assert measured_text(missing) == "not measured: no run of other"
+
+
+@dataclass
+class Counted:
+    """A run of three epochs, with metrics that are logged after some of them."""
+
+    logged: dict[str, dict[int, float]]
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def series(self, key):
+        cost = {"cost/baseline_epochs": {0: 1.0, 1: 2.0, 2: 3.0}}
+        values = (cost | self.logged).get(key, {})
+        return np.array([*values]), np.array([*values.values()])
+
+
+def counted(false_regions: dict[int, float], images: float = 6.0) -> Counted:
+    return Counted(
+        {
+            "test/lookalike_false_regions/r50": false_regions,
+            "test/max_recall": {0: 0.4, 1: 0.6, 2: 0.4},
+            "test/images/lookalike": dict.fromkeys(range(3), images),
+        }
+    )
+
+
+ALARMS = Measure("arm", "test/lookalike_false_regions/r50")
+
+
+@pytest.mark.parametrize(
+    ("run", "value"),
+    [
+        (counted({2: 1.5}), 1.5),
+        (counted({}), math.inf),  # never reached
+        (counted({1: 0.5}), math.inf),  # reached once, but not at the end
+        (counted({}, images=0.0), math.nan),  # nothing to count on
+        (Counted({"test/map": {2: 0.3}}), math.nan),  # of before there was such a metric
+    ],
+)
+def test_false_regions_at_a_recall_that_is_not_reached_are_infinite(run, value):
+    assert measure_run(run, ALARMS) == pytest.approx(value, nan_ok=True)
+
+
+def test_a_seed_that_never_reaches_the_recall_speaks_against_its_arm():
+    """By that alone three seeds with a third of the false regions would be reproduced."""
+    part = Part(ALARMS, [None, 0.8], Measure("other", ALARMS.metric), "ratio")
+    runs = {
+        "arm": {0: counted({2: 0.3}), 1: counted({2: 0.31}), 2: counted({})},
+        "other": {seed: counted({2: 1.0}) for seed in range(3)},
+    }
+    result = judge_part(part, runs, NAMES)
+    assert (result.verdict, measured_text(result)) == (
+        "undecided",
+        "0.31 in the median, infinite in 1 of 3 seeds",
+    )
+    del runs["arm"][2]
+    assert judge_part(part, runs, NAMES).verdict == "reproduced"

@@ -33,7 +33,9 @@ def cases() -> Iterator[tuple[str, ...]]:
         for name in names(group):
             if name in ("stale", "stale_smart"):
                 yield (f"staleness={name}", "staleness.every=2")
-            elif name != default:
+            elif name == "softmin":  # its own temperature draws as mean does from so small a model
+                yield (f"aggregation={name}", "aggregation.temperature=0.005")
+            elif name not in (default, "reducible"):  # which needs a model that was trained before
                 yield (f"{group}={name}",)
     yield ("upsampling=rare",)
     yield ("defects=common",)
@@ -68,10 +70,16 @@ def distance(found: list[float], golden: list[float]) -> float:
 
 
 def record() -> None:
-    """Write the values of the present code."""
+    """Write the values of the present code; those of this results version that are there stay."""
+    recorded = json.loads(FILE.read_text())
+    known = recorded["runs"] if recorded["results_version"] == RESULTS_VERSION else {}
     with tempfile.TemporaryDirectory() as folder:
         data = open_data(ToySource(), folder)
-        values = {name_of(case): [round(x, 6) for x in project(case, data)] for case in cases()}
+        values = {
+            name: known[name] if name in known else [round(x, 6) for x in project(case, data)]
+            for case in cases()
+            for name in [name_of(case)]
+        }
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
     FILE.write_text(f'{{"results_version": {RESULTS_VERSION}, "runs": {{\n{lines}\n}}}}\n')
     print(f"{len(values)} golden runs of results version {RESULTS_VERSION} in {FILE.name}")

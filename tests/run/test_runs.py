@@ -131,12 +131,16 @@ def test_the_same_job_alone_gives_the_same_numbers_as_in_the_sweep(runs, tmp_pat
         assert alone.values(key).tolist() == same.values(key).tolist()
 
 
-def test_evaluate_prints_the_metrics_that_the_run_logged(sweep, runs):
-    done = command("evaluate", str(runs[0].folder / "last.pt"), "--split", "val", output=sweep)
+def test_evaluate_gives_the_metrics_that_the_run_logged(sweep, runs, tmp_path):
+    arguments = ("--split", "val", "--out", str(tmp_path / "val.json"))
+    done = command("evaluate", str(runs[0].folder / "last.pt"), *arguments, output=sweep)
     assert done.returncode == 0, done.stderr
-    printed = dict(line.split() for line in done.stdout.splitlines())
-    assert float(printed["val/loss"]) == pytest.approx(runs[0].last("val/loss"), abs=1e-4)
-    assert "test/map" not in printed
+    (loss,) = [line.split() for line in done.stdout.splitlines() if line.startswith("loss")]
+    assert float(loss[-1]) == pytest.approx(runs[0].last("val/loss"), abs=6e-4)
+    told = json.loads((tmp_path / "val.json").read_text())["metrics"]
+    assert told["val/map"] == pytest.approx(runs[0].last("val/map"), abs=1e-4)
+    assert told["val/max_recall"] == pytest.approx(runs[0].last("val/max_recall"))
+    assert "test/map" not in told
 
 
 def test_predict_writes_masks_and_overlays_in_the_size_of_the_image(sweep, runs, tmp_path):

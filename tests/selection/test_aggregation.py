@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.nn import functional as F
 
-from sbp.selection import AGGREGATIONS, MaskDefectBorders, Max, Mean, MinDefectsMaxBackground, Shift, TopKMean
+from sbp.selection import (
+    AGGREGATIONS,
+    MaskDefectBorders,
+    Max,
+    Mean,
+    MinDefectsMaxBackground,
+    Shift,
+    Softmin,
+    TopKMean,
+)
 from sbp.selection.aggregation import connected_zones, largest_zone_minimum
 
 quick = settings(max_examples=30, deadline=None, database=None, derandomize=True)
@@ -35,6 +44,21 @@ NO_TARGET = torch.zeros(1, 1, 2, 3)
 ALL_TARGET = torch.ones(1, 1, 2, 3)
 SCHEMES = [Max(), Mean(), TopKMean(k=2), MinDefectsMaxBackground(), MinDefectsMaxBackground(per_zone=True)]
 SCHEMES += [MaskDefectBorders(1), Shift()]
+
+
+def test_softmin_by_hand():
+    p = np.exp(-LOSS.double().numpy().ravel())
+    weight = np.exp((1 - p) / 0.1)
+    expected = -np.log((p * weight / weight.sum()).sum())
+    assert Softmin(0.1)(LOSS, NO_TARGET).tolist() == [[pytest.approx(expected, rel=1e-5)]]
+
+
+def test_softmin_lies_between_the_largest_loss_and_that_of_the_mean_probability():
+    mean = -np.log(np.exp(-LOSS.numpy()).mean())
+    scores = [Softmin(t)(LOSS, NO_TARGET).item() for t in (1e-4, 0.01, 0.1, 1.0, 1e4)]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == pytest.approx(8.0, rel=1e-4)
+    assert scores[-1] == pytest.approx(mean, rel=1e-4)
 
 
 @pytest.mark.parametrize("target", [NO_TARGET, ALL_TARGET, mask("#.. .#.")], ids=["none", "all", "some"])
@@ -445,6 +469,7 @@ def test_raising_a_pixels_loss_never_lowers_a_score(batch, position, amount):
 
 
 def test_aggregations_are_listed_by_the_names_of_the_methods():
-    names = ["max", "mean", "topk_mean", "mindefects_maxbackground", "maskdefectborders", "shift"]
+    names = ["max", "mean", "topk_mean", "softmin"]
+    names += ["mindefects_maxbackground", "maskdefectborders", "shift"]
     assert list(AGGREGATIONS) == names
     assert [AGGREGATIONS[name].name for name in names] == names

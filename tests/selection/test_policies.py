@@ -1,20 +1,24 @@
 """What each policy keeps, and the list of candidates it keeps from."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from sbp.selection import (
     POLICIES,
+    Auto,
     Balanced,
     Everything,
     PerDefect,
     Policy,
     Random,
+    Reducible,
     ScoreBook,
     SelectionContext,
     Selective,
+    Stratified,
     candidate_list,
 )
 from sbp.selection.draws import expected_kept_fraction
@@ -268,7 +272,12 @@ def test_balanced_says_that_it_needs_labels():
 def test_only_selection_by_scores_needs_scores():
     policies = [cls() for cls in POLICIES.values()]
     assert len(policies) == 7
-    assert {p.name for p in policies if p.needs_scores} == {"selective", "per_defect", "stratified"}
+    assert {p.name for p in policies if p.needs_scores} == {
+        "selective",
+        "per_defect",
+        "reducible",
+        "stratified",
+    }
     assert {p.name for p in policies if p.warms_up} == {"selective", "per_defect", "random"}
     assert {p.name for p in policies if p.uses_beta} == {"selective", "per_defect", "random"}
     assert not Random(fraction=0.5).uses_beta
@@ -350,3 +359,60 @@ def test_every_repetition_is_drawn_on_its_own():
     p = 0.625**2
     for number, probability in enumerate([(1 - p) ** 2, 2 * p * (1 - p), p**2]):
         assert near(copies.count(number), repeats, probability)
+
+
+# ---- reducible
+
+
+def test_a_wrong_annotation_is_not_reducible():
+    """Image 3 has the highest loss under both models; image 2 the highest that can still be learnt."""
+    book = book_of([0.1, 0.4, 2.0, 5.0])
+    holdout = np.array([[0.1], [0.3], [0.2], [4.95]], dtype=np.float32)
+    policy, counts = Reducible(), np.zeros(4)
+    for seed in range(400):
+        context = SelectionContext(np.arange(4), book, beta=6.0, holdout=holdout)
+        counts[policy.select(context, rng(seed))] += 1
+    assert counts[2] == 400
+    assert near(counts[3], 400, (2 / 4) ** 6)
+
+
+def test_reducible_says_that_it_needs_another_models_scores():
+    with pytest.raises(ValueError, match="holdout: this policy needs scores"):
+        Reducible().select(SelectionContext(np.arange(2), book_of([1.0, 2.0])), rng())
+
+
+# ---- auto
+
+
+@pytest.mark.parametrize(
+    ("defective", "healthy", "kind", "reason"),
+    [
+        (0, 50, Everything, "too little to leave out"),
+        (30, 20, Everything, "too little to leave out"),
+        (20, 30, Balanced, "too few healthy images"),
+        (10, 70, Stratified, r"healthy ones by loss \(beta_healthy=6\)"),
+        (10, 9990, Stratified, r"beta_healthy=12\)"),
+    ],
+)
+def test_auto_chooses_by_the_labels_and_says_why(defective, healthy, kind, reason):
+    chosen = Auto().for_labels(labels_of(np.arange(defective + healthy) < defective))
+    assert type(chosen) is kind
+    assert re.search(f"^{defective} images with a defect, {healthy} without: .*{reason}", chosen.why)
+
+
+@pytest.mark.parametrize("look_alikes", [0.11, 3.0])
+def test_auto_draws_by_loss_only_where_something_stands_out(look_alikes):
+    """Ten of 72 healthy images score higher, by a little or by far, and eight are drawn."""
+    scores = np.full(80, 0.1)
+    scores[:8], scores[8:18] = 5.0, look_alikes + np.linspace(0, 0.01, 10)
+    labels = labels_of(np.arange(80) < 8)
+    context = SelectionContext(np.arange(80), book_of(scores), labels=labels, focus=(0,))
+    drawn = [Auto().select(context, rng(seed)) for seed in range(200)]
+    assert all(set(range(8)) <= set(epoch.tolist()) and len(epoch) == 16 for epoch in drawn)
+    hard = np.mean([np.isin(np.arange(8, 18), epoch).sum() for epoch in drawn])
+    assert hard == pytest.approx(8 * 10 / 72, abs=0.25) if look_alikes < 1 else hard > 2
+
+
+def test_other_policies_are_themselves_whatever_the_labels():
+    balanced = Balanced()
+    assert balanced.for_labels(labels_of(np.arange(4) < 2)) is balanced

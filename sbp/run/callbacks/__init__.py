@@ -10,6 +10,7 @@ from sbp.run.callbacks.checkpointer import Checkpointer
 from sbp.run.callbacks.description import RunDescription
 from sbp.run.callbacks.histograms import HistogramRecorder
 from sbp.run.callbacks.metric_log import MetricLog
+from sbp.run.callbacks.suspects import SuspectList
 from sbp.run.callbacks.top_losses import TopLosses
 from sbp.tracking.tracker import Tracker
 
@@ -30,6 +31,7 @@ def run_callbacks(
         AnnotationCeiling(),
         HistogramRecorder(trainer.data.defects, trainer.scorer.schemes, folder, tracker, images),
         TopLosses(folder, tracker, config.tracking.gallery_images),
+        SuspectList(folder, tracker),
         *test,
         MetricLog(folder, tracker),
         Checkpointer(config, tracker, identity, resumed),
