@@ -1,6 +1,6 @@
 """Update and draw of a score book: prints update seconds, draw seconds and gigabytes taken.
 
-`python -m experiments.bench.score_book ROWS [TILES]`: of so many images or, with TILES an image, of so many tiles.
+`python -m experiments.bench.score_book ROWS [TILES]`: of ROWS images or, with TILES of each image, tiles.
 """
 
 import sys

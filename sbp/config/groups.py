@@ -123,8 +123,8 @@ class OptionConfig:
 
 @dataclass
 class SelectionConfig(OptionConfig):
-    """Which images an epoch trains on. warmup_epochs: epochs at the start that train on everything. unit: what
-    is scored, ranked and drawn, an `image` or, with data.fit=tile, a `tile`."""
+    """Which images an epoch trains on. warmup_epochs: epochs at the start that train on everything. unit:
+    what is scored, ranked and drawn, an `image` or, with data.fit=tile, a `tile`."""
 
     warmup_epochs: int = 1
     unit: str = "image"

@@ -7,8 +7,8 @@ from sbp.data.units import SelectionUnits
 
 
 def lookalikes(split: Split, units: SelectionUnits) -> np.ndarray | None:
-    """(N,) bool, whether an image holds something that looks like a defect; None where nothing is known, as of
-    tiles: nobody says where in the image it is."""
+    """(N,) bool, whether an image holds something that looks like a defect; None where nothing is known, as
+    of tiles: nobody says where in the image it is."""
     kinds = np.array([bool(kind) for kind in split.kinds], dtype=bool)
     return kinds if kinds.any() and units.grid is None else None
 

@@ -32,12 +32,12 @@ class SelectionUnits:
         return len(self.labels)
 
     def images(self, units: np.ndarray) -> np.ndarray:
-        """The images that `units` (n,) are or lie in, each once, ascending; images themselves as they come."""
+        """The images that `units` (n,) lie in, each once, ascending; images themselves as they come."""
         if self.grid is None:
             return units
-        holds_one = np.zeros(len(self) // self.per_image, dtype=bool)
-        holds_one[units // self.per_image] = True
-        return np.flatnonzero(holds_one)
+        named = np.zeros(len(self), dtype=bool)
+        named[units] = True
+        return np.flatnonzero(named.reshape(-1, self.per_image).any(axis=1))
 
     def of_images(self, images: np.ndarray) -> np.ndarray:
         """(n * T,) all units of `images` (n,), image by image."""

@@ -65,8 +65,8 @@ class Scorer:
     def score(
         self, split: Split, indices: np.ndarray, epoch: int, progress: Callable[[int], None] | None = None
     ) -> np.ndarray:
-        """Scores (S, n, D) float32 of the images `indices` (n,), by scheme and defect; with a grid (S, n * T, D),
-        those of all T tiles of an image one after the other."""
+        """Scores (S, n, D) float32 of the images `indices` (n,), by scheme and defect; with a grid
+        (S, n * T, D), those of all T tiles of an image one after the other."""
         sequence = stream(self.seed, Purpose.SCORING, epoch)
         generator = torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))
         parts = []
@@ -112,8 +112,8 @@ class Scorer:
         return images, target, valid
 
     def loss_maps(self, split: Split, indices: np.ndarray) -> LossMaps:
-        """Probabilities and loss maps of a few images at full resolution, for the gallery; with a grid, of the
-        tiles `indices` (n,), cut from the maps of their images."""
+        """Probabilities and loss maps of a few images at full resolution, for the gallery; with a grid, of
+        the tiles `indices` (n,), cut from the maps of their images."""
         if self.grid is not None:
             return self._maps_of_tiles(split, indices, self.grid)
         parts = [(probabilities, losses) for _, probabilities, losses in self._maps(split, indices)]

@@ -1,6 +1,8 @@
 """With selection.unit=tile the tile is what is labelled, scored, drawn and written back."""
 
 import copy
+import csv
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from sbp.data.dataset import DataSet, open_data
 from sbp.data.source import VOID, Sample
 from sbp.data.tiles import TileGrid, TrainingTiles
+from sbp.data.truth import lookalikes, unmarked
 from sbp.data.units import SelectionUnits
 from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import evaluating
@@ -16,8 +19,11 @@ from sbp.engine.ranks import ALONE, Ranks
 from sbp.engine.trainer import Trainer, restore, snapshot
 from sbp.errors import UserError
 from sbp.run.callbacks.histograms import HistogramRecorder
+from sbp.run.callbacks.suspects import SuspectList
 from sbp.run.callbacks.top_losses import TopLosses, gallery_entries
+from sbp.run.checkpoint import Checkpoint
 from sbp.run.fingerprint import fingerprint
+from sbp.run.holdout import score_with_holdout
 from sbp.tracking.tracker import Tracker
 from tests.conftest import make_config, make_trainer
 from tests.engine.test_trainer import assert_equal_states
@@ -28,8 +34,8 @@ DENT_LABELS = [[0, 0, 1, 1], [0, 0, 0, 0]]
 
 
 class TwoImages:
-    """Two images of 2 x 2 tiles: the first has a scratch in tile 1 and a dent across tiles 2 and 3, the second
-    nothing; every pixel differs. void: whether a corner of the second says nothing. copies: of both."""
+    """Two images of 2 x 2 tiles: the first has a scratch in tile 1 and a dent across tiles 2 and 3, the
+    second nothing; every pixel differs. void: whether a corner of the second says nothing. copies: of both."""
 
     name, defects = "two", ("scratch", "dent")
 
@@ -64,24 +70,25 @@ def several(tmp_path_factory) -> DataSet:
     return open_data(TwoImages(copies=5), tmp_path_factory.mktemp("several"))
 
 
+TILES = (
+    "data=masks",
+    "data.root=somewhere",
+    "data.defects=[scratch,dent]",
+    "model=unet_small",
+    "data.fit=tile",
+    f"data.image_size={SIDE}",
+    "selection.unit=tile",
+    "selection.warmup_epochs=0",
+    "augmentation=none",
+    "loss=bce",
+    "budget.compute=null",
+    "budget.epochs=2",
+    "trainer.threads=1",
+)
+
+
 def tile_trainer(data: DataSet, *overrides: str) -> Trainer:
-    return make_trainer(
-        data,
-        "data=masks",
-        "data.root=somewhere",
-        "data.defects=[scratch,dent]",
-        "model=unet_small",
-        "data.fit=tile",
-        f"data.image_size={SIDE}",
-        "selection.unit=tile",
-        "selection.warmup_epochs=0",
-        "augmentation=none",
-        "loss=bce",
-        "budget.compute=null",
-        "budget.epochs=2",
-        "trainer.threads=1",
-        *overrides,
-    )
+    return make_trainer(data, *TILES, *overrides)
 
 
 def test_a_tile_is_labelled_by_its_part_of_the_masks(two):
@@ -216,7 +223,7 @@ def test_reuse_writes_a_steps_losses_back_to_the_tiles_it_saw(several):
     trainer._step = watched
     next(trainer.epochs())
     trained = [loss_map.detach() for loss_map in maps if loss_map.requires_grad]
-    for (batch, written), loss_map in zip(steps, trained, strict=True):
+    for (_, written), loss_map in zip(steps, trained, strict=True):
         np.testing.assert_allclose(written[0], loss_map.amax(dim=(2, 3)), rtol=1e-6)
         np.testing.assert_allclose(written[1], loss_map.mean(dim=(2, 3)), rtol=1e-6)
     drawn = np.concatenate([batch.indices for batch, _ in steps])
@@ -333,6 +340,65 @@ def test_a_run_ends_with_the_tiles_of_the_highest_loss(several, tmp_path):
     shares = [record.metrics[f"top/{name}"] for name in ("border", "missing", "missed", "background")]
     assert sum(shares) == pytest.approx(1)
     assert (tmp_path / "gallery.png").is_file()
+
+
+def test_the_guard_suspects_tiles_and_lists_where_they_are(several, tmp_path):
+    trainer = tile_trainer(several, "selection=stratified", "guard=dynamics", "guard.min_selected=1")
+    sampler, everything = trainer.sampler, np.arange(40)
+    scores = np.ones((len(sampler.book.schemes), 40, 2), dtype=np.float32)
+    sampler.record_scores(everything, scores, 0)
+    sampler.observe(everything)
+    sampler.record_training(everything, 0)
+    learned = scores * 0.1
+    learned[:, 1], learned[:, 6] = 0.8, 0.9
+    sampler.record_scores(everything, learned, 1)
+    assert np.flatnonzero(sampler.suspects()).tolist() == [1, 6]
+    SuspectList(tmp_path, Tracker()).on_fit_end(trainer, EpochRecord(0, {}, None))
+    with (tmp_path / "suspects.csv").open(newline="") as file:
+        listed = [(row["image"], row["annotated"]) for row in csv.DictReader(file)]
+    assert listed == [
+        ("train_1, tile at row 32, column 0", ""),
+        ("train_0, tile at row 0, column 32", "scratch"),
+    ]
+
+
+def test_a_defect_is_unmarked_in_the_tile_that_holds_it(two):
+    true = np.array(two.train.clean_masks)
+    true[1, 40:45, 50:60, 1] = 1
+    units = tile_trainer(two).units
+    split = replace(two.train, clean_masks=true, kinds=["", "dust"])
+    assert np.flatnonzero(unmarked(split, units)).tolist() == [7]
+    assert lookalikes(split, units) is None  # nobody says where the dust is
+    images = SelectionUnits(split.labels)
+    assert np.flatnonzero(unmarked(split, images)).tolist() == [1]
+    assert lookalikes(split, images).tolist() == [False, True]
+
+
+def test_a_policys_weights_are_those_of_the_tiles_in_the_batch(several):
+    trainer = tile_trainer(several, "selection=infobatch", "aggregation=mean", "budget.epochs=1")
+    given, reduce = [], trainer.loss.reduce_weighted
+    trainer.loss.reduce_weighted = lambda weights, *rest: given.append(weights) or reduce(weights, *rest)
+    trained = []
+
+    class Watch(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            trained.append(trainer.current.trained[-1])
+
+    trainer.callbacks.append(Watch())
+    next(trainer.epochs())
+    losses = trainer.sampler.book.image_losses(trainer.sampler.focus)
+    expected = np.where(losses < losses.mean(), 2, 1)[np.concatenate(trained)]
+    assert set(expected) == {1, 2}
+    assert torch.cat(given).flatten().tolist() == expected.tolist()
+
+
+def test_a_held_out_model_scores_tiles(two):
+    trainer, other = tile_trainer(two, "selection=reducible"), tile_trainer(two, "seed=7")
+    config = make_config("model.encoder_depth=3", "model.decoder_channels=[16,8,8]", *TILES)
+    about = (asdict(config), ["scratch", "dent"], list(two.mean), list(two.std), 0, {})
+    held_out = Checkpoint(other.model.state_dict(), *about)
+    score_with_holdout(trainer, make_config(*TILES, "selection=reducible"), held_out)
+    np.testing.assert_allclose(trainer.sampler.holdout, other.score(np.arange(2), 0)[0], rtol=1e-5)
 
 
 OWN = ("data=masks", "data.root=x", "data.defects=[a]")

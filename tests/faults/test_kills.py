@@ -92,8 +92,8 @@ METHODS = {
     "average": "scoring.weights=ema staleness=smart aggregation=softmin",
     "infobatch": "arm=infobatch loss=dice_bce",
     "tiles": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 data.cache=stream",
-    "tiles selected": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 selection.unit=tile "
-    "selection=stratified staleness=reuse",
+    "tiles selected": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 "
+    "selection.unit=tile selection=stratified staleness=reuse",
 }
 
 

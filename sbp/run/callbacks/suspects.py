@@ -13,8 +13,8 @@ SUSPECTS = "suspects.csv"
 
 
 class SuspectList(Callback):
-    """Leaves suspects.csv, the highest score first: image or tile, the defects that its annotation holds, its last
-    score in nats and how often it was drawn. No file for a run without a guard."""
+    """Leaves suspects.csv, the highest score first: image or tile, the defects that its annotation holds, its
+    last score in nats and how often it was drawn. No file for a run without a guard."""
 
     def __init__(self, folder: Path, tracker: Tracker):
         self.path, self.tracker = folder / SUSPECTS, tracker

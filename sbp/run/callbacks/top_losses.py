@@ -21,8 +21,8 @@ TOP_SHARE = 0.05
 
 
 class TopLosses(Callback):
-    """Draws the `shown` highest-scored images or tiles, under the selection's own scheme, and adds the shares of
-    the top ones by where their loss is highest."""
+    """Draws the `shown` highest-scored images or tiles, under the selection's own scheme, and adds the shares
+    of the top ones by where their loss is highest."""
 
     def __init__(self, folder: Path, tracker: Tracker, shown: int):
         self.folder, self.tracker, self.shown = folder, tracker, shown
