@@ -161,7 +161,7 @@ class Trainer:
     def score(
         self, indices: np.ndarray, epoch: int, progress: Callable[[int], None] | None = None
     ) -> np.ndarray:
-        """Scores (S, n * T, D) of all T units of each training image `indices` (n,), by all ranks together."""
+        """Scores (S, n * T, D) of all T units of training images `indices` (n,), by all ranks together."""
         # a transform draws from one stream, image by image: it cannot be shared out
         moves = any(aggregation.moves_image for aggregation in self.scorer.aggregations)
         share = slice(None) if moves else self.ranks.share

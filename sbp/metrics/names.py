@@ -59,8 +59,8 @@ METRICS = (
     ),
     Metric(
         f"train/share/<{LOOKALIKE}|{UNMARKED}>",
-        "share of the kept images that hold a look-alike, or of the kept images or selected tiles that hold a "
-        "defect which the annotation misses",
+        "share of the kept images that hold a look-alike, or of the kept images or selected tiles that hold "
+        "a defect which the annotation misses",
         KNOWN_KINDS,
     ),
     Metric(SUSPECTS, "images, or selected tiles, whose annotation the guard suspects after the epoch", GUARD),

@@ -35,7 +35,7 @@ DENT_LABELS = [[0, 0, 1, 1], [0, 0, 0, 0]]
 
 class TwoImages:
     """Two images of 2 x 2 tiles: the first has a scratch in tile 1 and a dent across tiles 2 and 3, the
-    second nothing; every pixel differs. void: whether a corner of the second says nothing. copies: of both."""
+    second nothing; every pixel differs. void: a corner of the second says nothing. copies: of both."""
 
     name, defects = "two", ("scratch", "dent")
 
