@@ -1,14 +1,22 @@
-"""From config to the parts that train on tiles of large images and look at whole ones (data.fit=tile)."""
+"""From config to the parts that train on tiles of large images and look at whole ones (data.fit=tile), and to
+what is selected: images or tiles."""
 
+import logging
+
+import numpy as np
 from torch import nn
 
 from sbp import config as c
 from sbp.data.dataset import DataSet
 from sbp.data.tiles import TrainingTiles, tile_count
+from sbp.data.units import SelectionUnits, tile_units
 from sbp.engine.budget import ModelCost
 from sbp.engine.device import Compute
 from sbp.engine.flops import count_flops
 from sbp.engine.tiling import Tiled
+from sbp.utils.progress import CountProgress
+
+log = logging.getLogger("sbp")
 
 
 def tiled(config: c.Config) -> c.DiskData | None:
@@ -31,7 +39,19 @@ def training_tiles(config: c.Config, data: DataSet) -> TrainingTiles | None:
     if tiled(config) is None:
         return None
     height, width = data.train.image_shape
-    return TrainingTiles(height, width, config.data.image_size, config.seed)
+    by_tile = config.selection.unit == "tile"
+    return TrainingTiles(height, width, config.data.image_size, config.seed, by_tile)
+
+
+def selection_units(data: DataSet, tiles: TrainingTiles | None) -> SelectionUnits:
+    """What is selected: training images, or their tiles, which are labelled first if need be."""
+    if tiles is None or not tiles.by_tile:
+        return SelectionUnits(data.train.labels)
+    progress = CountProgress(f"labelling the tiles of {data.name}", "defective images")
+    units = tile_units(data, tiles.grid, progress)
+    share = np.count_nonzero(units.labels.any(axis=1)) / len(units)
+    log.info("%d tiles of %d images, %.3g %% of them defective", len(units), len(data.train), 100 * share)
+    return units
 
 
 def images_at_once(config: c.Config, batch_size: int, shape: tuple[int, int]) -> int:

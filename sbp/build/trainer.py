@@ -9,12 +9,13 @@ from torch import nn
 
 from sbp import config as c
 from sbp.build.parallel_scoring import parallel_scoring
-from sbp.build.tiles import image_cost, images_at_once, training_tiles, whole_images
+from sbp.build.tiles import image_cost, images_at_once, selection_units, training_tiles, whole_images
 from sbp.config.schemas import in_group, make
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
 from sbp.data.truth import lookalikes, unmarked
+from sbp.data.units import SelectionUnits
 from sbp.engine.batch_norm import share_batch_norm
 from sbp.engine.budget import Ledger
 from sbp.engine.callbacks import Callback, ScoreMonitor
@@ -72,16 +73,19 @@ def build_aggregations(config: c.Config) -> list[Aggregation]:
 
 
 def resolve_beta(config: c.Config, labels: np.ndarray, focus: list[int]) -> float:
-    """beta.value, or for auto the beta that keeps `margin` times the share of focused images."""
+    """beta.value, or for auto the beta that keeps `margin` times the share of focused images, or tiles where
+    `labels` (N, D) are theirs."""
     if config.beta.value is not None:
         return config.beta.value
     share = float(labels[:, focus].any(axis=1).mean())
     return beta_for_kept_fraction(min(1.0, max(config.beta.margin * share, 1.0 / len(labels))))
 
 
-def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> SelectiveSampler:
+def build_sampler(
+    config: c.Config, data: DataSet, units: SelectionUnits, schemes: tuple[str, ...]
+) -> SelectiveSampler:
     """Score book, policy, staleness and candidates of a run."""
-    labels = data.train.labels
+    labels = units.labels
     focus = defect_indices(data.defects, config.defects.focus)
     rare = defect_indices(data.defects, config.data.rare)
     factor = 1.0 if config.upsampling.name == "none" else config.upsampling.factor
@@ -89,7 +93,7 @@ def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> 
     if policy.why:
         log.info("selection=%s: %s", config.selection.name, policy.why)
     return SelectiveSampler(
-        ScoreBook(len(data.train), len(data.defects), schemes),
+        ScoreBook(len(units), len(data.defects), schemes),
         policy,
         make("staleness", config.staleness),
         seed=config.seed,
@@ -102,9 +106,12 @@ def build_sampler(config: c.Config, data: DataSet, schemes: tuple[str, ...]) -> 
     )
 
 
-def known_groups(data: DataSet) -> dict[str, np.ndarray]:
-    """What the data set knows of training images beyond their annotation, (N,) bool by name."""
-    groups = {names.LOOKALIKE: lookalikes(data.train), names.UNMARKED: unmarked(data.train)}
+def known_groups(data: DataSet, units: SelectionUnits) -> dict[str, np.ndarray]:
+    """What the data set knows of its units beyond their annotation, (N,) bool by name."""
+    groups = {
+        names.LOOKALIKE: lookalikes(data.train, units),
+        names.UNMARKED: unmarked(data.train, units),
+    }
     return {name: group for name, group in groups.items() if group is not None}
 
 
@@ -163,6 +170,8 @@ def build_trainer(
 ) -> Trainer:
     """Everything a run needs, wired together; `model` is moved to the device. ranks: those that train it."""
     shape, scoring, trainer = data.train.image_shape, config.scoring, config.trainer
+    tiles = training_tiles(config, data)
+    units = selection_units(data, tiles)
     cost = image_cost(config, model, shape)
     compute = Compute(ranks.device(trainer.device), trainer.channels_last, data.mean, data.std)
     model = compute.place(model)
@@ -174,17 +183,16 @@ def build_trainer(
         scored = whole_images(config, average.module, compute)
     loss = make("loss", config.loss)
     aggregations, batch = build_aggregations(config), images_at_once(config, scoring.batch_size, shape)
-    scorer = Scorer(
-        scored, loss, aggregations, compute, batch, scoring.precision, scoring.scale_factor, config.seed
-    )
+    scale, seed = scoring.scale_factor, config.seed
+    scorer = Scorer(scored, loss, aggregations, compute, batch, scoring.precision, scale, seed, units.grid)
     augmentation = Augmentation(config.augmentation.transforms, config.seed)
-    tiles = training_tiles(config, data)
-    sampler = build_sampler(config, data, scorer.schemes)
+    sampler = build_sampler(config, data, units, scorer.schemes)
     return Trainer(
         model=model,
         loss=loss,
         optimizer=make("optimizer", config.optimizer).build(model.parameters()),
         data=data,
+        units=units,
         loader=TrainLoader(data.train, augmentation, trainer.batch_size, trainer.workers, tiles, ranks.share),
         sampler=sampler,
         scorer=scorer,
@@ -200,7 +208,7 @@ def build_trainer(
         progress=progress,
         whole=whole,
         average=average,
-        groups=known_groups(data),
+        groups=known_groups(data, units),
         parallel=parallel_scoring(scoring, scorer, data) if sampler.policy.needs_scores else None,
         in_batch=in_batch(sampler.policy, scorer, model, config, ranks),
         ranks=ranks,

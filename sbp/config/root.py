@@ -70,6 +70,7 @@ class Config:
         one_of("if_exists", self.if_exists, tuple(IF_EXISTS))
         parts = {group: self._made(group) for group in OPEN_GROUPS}
         self._check_image_size(parts["model"].stride, parts["aggregation"])
+        self._check_tiles()
         self._check_guard(parts["guard"].needs_scores, parts["selection"].needs_scores)
         self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)
         self._check_selection(parts["selection"], type(parts["loss"]), parts["aggregation"].moves_image)
@@ -92,7 +93,6 @@ class Config:
             )
 
     def _check_write_back(self, writes_back: bool, moves_image: bool) -> None:
-        tiled = isinstance(self.data, g.DiskData) and self.data.fit == "tile"
         if writes_back and moves_image:
             name = self.aggregation.name
             raise UserError(
@@ -104,15 +104,28 @@ class Config:
                 f"scoring.weights=ema staleness={self.staleness.name}: its scores are the training step's, "
                 "with the current weights; choose another staleness, as stale_smart"
             )
-        if writes_back and tiled:
+        if writes_back and self._tiled and self.selection.unit == "image":
             raise UserError(
                 f"data.fit=tile staleness={self.staleness.name}: a training step sees tiles, not whole "
-                "images; choose another staleness"
+                "images; choose another staleness, or selection.unit=tile"
             )
-        if tiled and self.gradients.every:
+
+    @property
+    def _tiled(self) -> bool:
+        return isinstance(self.data, g.DiskData) and self.data.fit == "tile"
+
+    def _check_tiles(self) -> None:
+        if self._tiled and self.gradients.every:
             raise UserError(
                 f"data.fit=tile gradients.every={self.gradients.every}: the probe wants whole images; "
                 "must be 0, or choose data.fit=pad"
+            )
+        if self.selection.unit == "tile" and not self._tiled:
+            fit = getattr(self.data, "fit", None)
+            cause = f"data={self.data.name}: its" if fit is None else f"data.fit={fit}:"
+            raise UserError(
+                f"selection.unit=tile {cause} images are not cut into tiles; must be image, or choose "
+                "data.fit=tile"
             )
 
     def _check_selection(self, selection: Any, loss: type[SegmentationLoss], moves_image: bool) -> None:

@@ -1,7 +1,7 @@
 """Batches of an epoch's images, in the order of its plan."""
 
 import contextlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +22,9 @@ from sbp.seeding import Purpose, generator
 
 @dataclass(frozen=True)
 class Batch:
-    """images (B, H, W, C) and masks (B, H, W, D) uint8 on the CPU, and the image numbers (B,); those of the
-    whole batch where images and masks are one process's share of it."""
+    """images (B, H, W, C) and masks (B, H, W, D) uint8 on the CPU, and the numbers (B,) of the images, or of
+    tiles where those are selected; those of the whole batch where images and masks are one process's share
+    of it."""
 
     images: Tensor
     masks: Tensor
@@ -54,12 +55,21 @@ class AugmentedImages(Dataset):
         images, masks = (
             torch.from_numpy(np.stack(arrays)[: len(mine)]) for arrays in zip(*pairs, strict=True)
         )
-        return Batch(images, masks, np.array([index for _, index, _ in keys]))
+        return Batch(images, masks, np.array([self._number(index, copy) for _, index, copy in keys]))
+
+    def _number(self, index: int, copy: int) -> int:
+        if self.tiles is None or not self.tiles.by_tile:
+            return index
+        return index * len(self.tiles) + copy % len(self.tiles)
 
     def _pair(self, epoch: int, index: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
         image, masks = self.split.images[index], self.split.masks[index]
         if self.tiles is not None:
-            image, masks = (self.tiles.cut(array, epoch, index, copy) for array in (image, masks))
+            if self.tiles.by_tile and self.split.labels[index].any():
+                place = self.tiles.place_alike(masks, epoch, index, copy)
+            else:
+                place = self.tiles.place(epoch, index, copy)
+            image, masks = self.tiles.cut(image, place), self.tiles.cut(masks, place)
         return self.augmentation(image, masks, epoch, index, copy)
 
 
@@ -68,7 +78,8 @@ class EpochBatchSampler:
 
     A last batch of one image joins the one before it, and the only image of an epoch comes twice, each
     time augmented anew: BatchNorm cannot train on a single value per channel, which deep layers shrink a
-    small image down to. With tiles, every image comes once per tile, and the tiles of all images are mixed.
+    small image down to. With tiles, every image comes once per tile, and the tiles of all images are mixed,
+    unless a plan is of single tiles already.
     """
 
     def __init__(self, batch_size: int, tiles: TrainingTiles | None = None):
@@ -78,7 +89,7 @@ class EpochBatchSampler:
     def plan(self, epoch: int, indices: np.ndarray, skip: int = 0) -> None:
         """Use `indices`, in this order (with tiles: mixed), for `epoch`, without its first `skip` batches."""
         self.skip = skip
-        if self.tiles is not None and len(self.tiles) > 1:
+        if self.tiles is not None and len(self.tiles) > 1 and not self.tiles.by_tile:
             rng = generator(self.tiles.seed, Purpose.TILE_ORDER, epoch)
             indices = rng.permutation(np.repeat(indices, len(self.tiles)))
         self.epoch, self.indices = epoch, np.repeat(indices, 2) if len(indices) == 1 else indices
@@ -97,14 +108,23 @@ class EpochBatchSampler:
         return len(self.bounds)
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        seen: Counter[int] = Counter()
-        for number, (start, stop) in enumerate(self.bounds):
-            keys = []
-            for index in self.indices[start:stop].tolist():
-                keys.append((self.epoch, index, seen[index]))
-                seen[index] += 1
-            if number >= self.skip:
-                yield keys
+        images, copies = self.indices, repetitions(self.indices)
+        if self.tiles is not None and self.tiles.by_tile:
+            # an image's copy number k is of its tile k modulo T
+            images, tiles = np.divmod(self.indices, len(self.tiles))
+            copies = copies * len(self.tiles) + tiles
+        for start, stop in self.bounds[self.skip :]:
+            pairs = zip(images[start:stop].tolist(), copies[start:stop].tolist(), strict=True)
+            yield [(self.epoch, image, copy) for image, copy in pairs]
+
+
+def repetitions(numbers: np.ndarray) -> np.ndarray:
+    """(n,) int, how often each of `numbers` (n,) came before."""
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    result = np.empty(len(numbers), dtype=np.int64)
+    result[order] = np.arange(len(numbers)) - np.searchsorted(ordered, ordered)
+    return result
 
 
 class TrainLoader:

@@ -12,6 +12,11 @@ VOID = 255
 """In a mask: a pixel of which nobody says what it shows. It counts neither for loss, score nor metrics."""
 
 
+def defects_held(masks: np.ndarray) -> np.ndarray:
+    """(D,) bool, which defects masks (H, W, D) hold."""
+    return (masks == 1).any(axis=(0, 1))
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image with its annotation.
@@ -32,7 +37,7 @@ class Sample:
     @property
     def labels(self) -> np.ndarray:
         """(D,) bool, which defects the annotation holds."""
-        return (self.masks == 1).any(axis=(0, 1))
+        return defects_held(self.masks)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Those of image, masks and clean_masks that are known, by what they are called in a Split."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch left behind: its metrics, and the scheme's scores (S, N, D) if images were scored."""
+    """What one epoch left behind: its metrics, and the scores (S, N, D) of all units (images, or selected
+    tiles) if images were scored."""
 
     epoch: int
     metrics: dict[str, float]
@@ -79,6 +80,6 @@ class ScoreMonitor(Callback):
         everything = np.arange(len(trainer.data.train))
         scores = trainer.score(everything, now.epoch)
         with defer_signals():
-            trainer.sampler.record_scores(everything, scores, now.epoch)
+            trainer.sampler.record_scores(trainer.units.of_images(everything), scores, now.epoch)
             now.has_scores = True
         return {}

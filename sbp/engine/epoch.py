@@ -47,12 +47,13 @@ class EpochInProgress:
 
     scored: number of images scored at the budget's expense, before the draw or beside training. has_scores:
     whether new scores came, be it for the record only. beside: whether what is to be scored beside its
-    training has begun. measured: metrics of the callbacks before training. indices: (n,) images to train on,
-    in order, out of num_candidates. weights: (N,) what the loss of each image of the data set counts, None:
-    all of them 1. rate: what the learning rate is multiplied by. used_before: share of the budget used before
-    training. losses, trained: of each step so far, its loss and its images (B,). forwarded, left_out: images
-    so far whose forward pass was computed twice, to choose inside their batch, and that were not chosen; with
-    tiles, parts of them. noted: whether the score book knows what was trained on. seconds: see Stopwatch.
+    training has begun. measured: metrics of the callbacks before training. indices: (n,) units (images, or
+    selected tiles) to train on, in order, out of num_candidates. weights: (N,) what the loss of each unit of
+    the data set counts, None: all of them 1. rate: what the learning rate is multiplied by. used_before:
+    share of the budget used before training. losses, trained: of each step so far, its loss and its units
+    (B,). forwarded, left_out: images so far whose forward pass was computed twice, to choose inside their
+    batch, and that were not chosen; with tiles, parts of them. noted: whether the score book knows what was
+    trained on. seconds: see Stopwatch.
     """
 
     epoch: int
@@ -84,17 +85,17 @@ class EpochInProgress:
         assert self.indices is not None
         return np.concatenate(self.trained) if self.left_out else self.indices
 
-    def trained_images(self, tiles_per_image: int) -> np.ndarray:
-        """Numbers of the images trained on, each as often as it came as a whole."""
+    def trained_units(self, tiles_per_unit: int) -> np.ndarray:
+        """Numbers of the units trained on, each as often as it came as a whole."""
         indices = np.concatenate(self.trained)
-        if tiles_per_image == 1:
+        if tiles_per_unit == 1:
             return indices
-        images, tiles = np.unique(indices, return_counts=True)
-        return np.repeat(images, np.ceil(tiles / tiles_per_image).astype(int))
+        units, tiles = np.unique(indices, return_counts=True)
+        return np.repeat(units, np.ceil(tiles / tiles_per_unit).astype(int))
 
-    def weights_of(self, images: np.ndarray) -> np.ndarray | None:
-        """(B,) what the losses of the images with these numbers (B,) count; None: all of them 1."""
-        return None if self.weights is None else self.weights[images]
+    def weights_of(self, units: np.ndarray) -> np.ndarray | None:
+        """(B,) what the losses of the units with these numbers (B,) count; None: all of them 1."""
+        return None if self.weights is None else self.weights[units]
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""

@@ -27,7 +27,8 @@ class ScoringJob:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a pass gave: scores (S, n, D) float32 of `indices` (n,), by the weights that began `epoch`."""
+    """What a pass gave: scores float32 of the images `indices` (n,), see Scorer.score, by the weights that
+    began `epoch`."""
 
     epoch: int
     indices: np.ndarray
@@ -44,7 +45,7 @@ class ScoringBackend(Protocol):
         """Whether `result` would not wait."""
 
     def result(self) -> np.ndarray:
-        """Wait for the scores (S, n, D) of the pass. Raises what went wrong in it."""
+        """Wait for the scores of the pass. Raises what went wrong in it."""
 
     def close(self) -> None:
         """Give up what is under way, and everything that was taken."""

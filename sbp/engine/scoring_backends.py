@@ -50,7 +50,7 @@ class ScoringDevice:
 
 
 def score(scorer: Scorer, split: Split, job: ScoringJob) -> np.ndarray:
-    """The pass itself: (S, n, D) float32."""
+    """The pass itself; see Scorer.score."""
     scorer.model.load_state_dict(job.weights)
     return scorer.score(split, job.indices, job.epoch)
 

@@ -1,10 +1,10 @@
-"""A model for tiles applied to whole images, of any size."""
+"""A model for tiles applied to whole images, of any size; and maps of whole images cut into tiles."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbp.data.tiles import tile_starts
+from sbp.data.tiles import TileGrid, tile_starts
 
 
 class Tiled(nn.Module):
@@ -63,3 +63,10 @@ class Tiled(nn.Module):
         edge = torch.minimum(place + 1, self.side - place)
         ramp = (edge / reach).clamp(max=1.0)
         return ramp[:, None] * ramp[None, :]
+
+
+def cut_into_tiles(maps: Tensor, grid: TileGrid) -> Tensor:
+    """(B, K, H, W) of whole images, at any scale of the grid's, to (B * T, K, side, side), image by image."""
+    grid = grid.scaled(*maps.shape[2:])
+    tiles = [maps[:, :, rows, columns] for rows, columns in map(grid.part, range(len(grid)))]
+    return torch.stack(tiles, dim=1).flatten(0, 1)

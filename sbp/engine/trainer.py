@@ -1,6 +1,7 @@
 """The training loop: score, select, train, evaluate, until the budget is spent."""
 
 import inspect
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from sbp.data.dataset import DataSet
 from sbp.data.loader import Batch, TrainLoader
+from sbp.data.units import SelectionUnits
 from sbp.engine.budget import Budget, Ledger, Schedule
 from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import Compute
@@ -44,9 +46,10 @@ class Trainer:
     The sampler says what to score and what to train on. Each part of an epoch is done once, also across a
     restart, and notes what it did in `current` while signals wait. Callbacks go along, in their order.
     whole: what applies `model` to whole images where it is trained on tiles (Tiled); scorer has the same.
+    units: what the sampler and its book count: images, or tiles where the scorer has a grid.
     parallel: scores beside training, for a later epoch's draw; None: right before the draw.
     average: a moving average of the weights, kept up to date, for a scorer that scores with it.
-    groups: what is known of training images beyond their annotation, (N,) bool by name, for the record.
+    groups: what is known of units beyond their annotation, (N,) bool by name, for the record.
     in_batch: what of each batch is trained on.
     ranks: several processes train `model` together, each with such a trainer, in step; its BatchNorm and its
     evaluator must know of them. The batch size is that of all of them.
@@ -56,6 +59,7 @@ class Trainer:
     loss: SegmentationLoss
     optimizer: torch.optim.Optimizer
     data: DataSet
+    units: SelectionUnits
     loader: TrainLoader
     sampler: SelectiveSampler
     scorer: Scorer
@@ -152,7 +156,7 @@ class Trainer:
                 late = self.parallel.take(now.epoch, needed=self._nothing_scored())
         with defer_signals():
             if fresh is not None:
-                self.sampler.record_scores(due, fresh, now.epoch)
+                self.sampler.record_scores(self.units.of_images(due), fresh, now.epoch)
             if late is not None:
                 self._take_over(late)
             self.ledger.scored += len(due)
@@ -162,12 +166,15 @@ class Trainer:
     def score(
         self, indices: np.ndarray, epoch: int, progress: Callable[[int], None] | None = None
     ) -> np.ndarray:
-        """Scores (S, n, D) of training images `indices` (n,), those of all ranks together."""
+        """Scores (S, n * T, D) of all T units of training images `indices` (n,), by all ranks together."""
         # a transform draws from one stream, image by image: it cannot be shared out
         moves = any(aggregation.moves_image for aggregation in self.scorer.aggregations)
         share = slice(None) if moves else self.ranks.share
         scores = self.scorer.score(self.data.train, indices[share], epoch, progress)
-        return scores if moves else self._together(scores)
+        if moves:
+            return scores
+        by_image = scores.reshape(len(scores), -1, self.units.per_image * scores.shape[2])
+        return self._together(by_image).reshape(len(scores), -1, scores.shape[2])
 
     def _together(self, scores: np.ndarray) -> np.ndarray:
         """(S, n, D) of all images, from those of this rank's share."""
@@ -176,15 +183,20 @@ class Trainer:
     def _due_now(self, epoch: int) -> np.ndarray:
         """Images to score right before the draw: none where passes run beside training, but for the first."""
         if self.parallel is None or (self.parallel.job is None and self._nothing_scored()):
-            return self.sampler.images_to_score(epoch)
+            return self._images_due(epoch)
         return np.empty(0, dtype=np.int64)
+
+    def _images_due(self, epoch: int) -> np.ndarray:
+        """Images to score for the draw of `epoch`: whole ones, of which any unit is due."""
+        return self.units.images(self.sampler.images_to_score(epoch))
 
     def _nothing_scored(self) -> bool:
         return bool(self.sampler.book.never_scored.all())
 
     def _take_over(self, late: Scores) -> None:
         assert self.parallel is not None
-        self.sampler.record_scores(late.indices, late.scores, late.epoch, late=True)
+        units = self.units.of_images(late.indices)
+        self.sampler.record_scores(units, late.scores, late.epoch, late=True)
         self.parallel.taken()
 
     def _score_beside(self, now: EpochInProgress) -> None:
@@ -206,8 +218,8 @@ class Trainer:
         nobody = np.empty(0, dtype=np.int64)
         if self.parallel.job is not None:
             return nobody
-        due = self.sampler.images_to_score(now.epoch + self.parallel.ahead)
-        spent = self.ledger.baseline_epochs + len(now.indices) / len(self.data.train)
+        due = self._images_due(now.epoch + self.parallel.ahead)
+        spent = self.ledger.baseline_epochs + len(now.indices) / len(self.units)
         spent += self.ledger.scoring_cost(len(due))
         ends = self.budget.progress(now.epoch + 1, spent, self.work_s) >= SPENT
         return nobody if ends else due
@@ -222,7 +234,7 @@ class Trainer:
             now.measured = measured
 
     def _draw(self, now: EpochInProgress) -> None:
-        """Scores become a draw: the images that the epoch trains on."""
+        """Scores become a draw: the units that the epoch trains on."""
         if now.indices is None:
             plan = self.sampler.plan(now.epoch, self._used(now.epoch))
             with defer_signals():
@@ -240,8 +252,8 @@ class Trainer:
             raise self._diverged(now.epoch, step, now.trained[step])
         if not now.noted:
             with defer_signals():
-                images = now.trained_images(self.loader.tiles_per_image)
-                self.sampler.record_training(images, now.epoch)
+                units = now.trained_units(self.loader.tiles_per_image // self.units.per_image)
+                self.sampler.record_training(units, now.epoch)
                 now.noted = True
         weights = [len(indices) for indices in now.trained]
         return {
@@ -254,7 +266,7 @@ class Trainer:
         """Train on the epoch's batches that are left, as far as the budget allows."""
         assert now.indices is not None
         self.model.train()
-        self.progress.stage(now.epoch, "training", len(now.indices))
+        self.progress.stage(now.epoch, "training", math.ceil(len(now.indices) / self.units.per_image))
         started, work_before = time.perf_counter(), self.work_s
         batches = self.loader.epoch(now.epoch, now.indices, skip=len(now.trained))
         steps = len(self.loader.batches)
@@ -342,13 +354,13 @@ class Trainer:
         return self.budget.progress(epochs, self.ledger.baseline_epochs, self.work_s)
 
     def _diverged(self, epoch: int, step: int, indices: np.ndarray) -> TrainingDiverged:
-        return TrainingDiverged(epoch, step, [self.data.train.names[i] for i in indices])
+        return TrainingDiverged(epoch, step, [self.units.name(self.data.train, unit) for unit in indices])
 
     def _cost_metrics(self, now: EpochInProgress) -> dict[str, float]:
         assert now.scored is not None
         return {
             names.KEPT_FRACTION: now.kept_fraction,
-            **composition(self.data.train.labels[now.kept], self.data.defects),
+            **composition(self.units.labels[now.kept], self.data.defects),
             **{names.share(name): float(group[now.kept].mean()) for name, group in self.groups.items()},
             **suspect_metrics(self.sampler.suspects(), self.groups.get(names.UNMARKED)),
             names.BASELINE_EPOCHS: self.ledger.baseline_epochs,

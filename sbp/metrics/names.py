@@ -54,14 +54,16 @@ METRICS = (
     Metric(KEPT_FRACTION, "share of the candidates that the selection kept"),
     Metric(
         "train/share/<group>",
-        "share of the kept images that are `healthy`, hold that defect alone, or hold `several`",
+        "share of the kept images, or tiles with `selection.unit=tile`, that are `healthy`, hold that defect "
+        "alone, or hold `several`",
     ),
     Metric(
         f"train/share/<{LOOKALIKE}|{UNMARKED}>",
-        "share of the kept images that hold a look-alike, or a defect that the annotation misses",
+        "share of the kept images that hold a look-alike, or of the kept images or selected tiles that hold "
+        "a defect which the annotation misses",
         KNOWN_KINDS,
     ),
-    Metric(SUSPECTS, "images whose annotation the guard suspects after the epoch", GUARD),
+    Metric(SUSPECTS, "images, or selected tiles, whose annotation the guard suspects after the epoch", GUARD),
     Metric(
         SUSPECT_PRECISION,
         "share of those that hold a defect which is not annotated",
@@ -69,7 +71,7 @@ METRICS = (
     ),
     Metric(
         SUSPECT_RECALL,
-        "share of the images with an unannotated defect that are suspects",
+        "share of the images, or tiles, with an unannotated defect that are suspects",
         f"{GUARD}, {TRUE_MASKS}",
     ),
     Metric(
@@ -129,7 +131,8 @@ METRICS = (
     Metric(BEST_VAL_MAP, "the highest `val/map` of any epoch, that of best.pt; at the end"),
     Metric(
         "scores/<scheme>/<defect>/<group>/q<10|50|90>",
-        "quantiles of the images' scores, by aggregation, defect channel and what the images hold",
+        "quantiles of the scores of images, or of tiles with `selection.unit=tile`, by aggregation, defect "
+        "channel and what they hold",
         "an epoch in which images are scored",
     ),
     Metric(
@@ -144,8 +147,8 @@ METRICS = (
     ),
     Metric(
         "top/<border|missing|missed|background>",
-        "share of the training images of the highest loss whose loss peaks on an annotation's border, on an "
-        "unannotated defect, on a missed defect, or on the background; at the end",
+        "share of the training images, or tiles, of the highest loss whose loss peaks on an annotation's "
+        "border, on an unannotated defect, on a missed defect, or on the background; at the end",
     ),
     Metric(BORDER_OR_MISSING, "the first two together, which training cannot mend"),
 )

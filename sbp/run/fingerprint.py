@@ -30,6 +30,9 @@ NOT_RESULTS = {
     "data.official_splits",
 }
 
+LATER = {"selection.unit": "image"}
+"""Keys that are younger than recorded runs, with the value that leaves a run what it was without them."""
+
 PARALLEL = {"scoring.parallel", "scoring.device", "scoring.hand_over", "scoring.max_age"}
 """Keys that matter only where scoring is parallel."""
 
@@ -45,7 +48,7 @@ def fingerprint(config: Config) -> str:
     values = {
         key: value
         for key, value in flattened(config).items()
-        if key not in ignored and not key.startswith(("tags", "tracking."))
+        if key not in ignored and not key.startswith(("tags", "tracking.")) and LATER.get(key) != value
     }
     if isinstance(config.data, DiskData) and config.data.root:
         values["data.root"] = content(config.data, config.output_root)

@@ -133,7 +133,10 @@ MISTAKES = [
     ("model.architecture=alexnet", "model.architecture=alexnet: must be one of unet"),
     ("optimizer.lr=0", "optimizer.lr=0.0: must be above 0"),
     ("evaluation.iou_thresholds=[0.5,2]", "evaluation.iou_thresholds=.*: must be one or more numbers"),
-    ("selection.fraction=0.5", "selection.fraction: no such key; allowed in selection: name, warmup_epochs"),
+    (
+        "selection.fraction=0.5",
+        "selection.fraction: no such key; allowed in selection: name, unit, warmup_epochs",
+    ),
     ("tracking=server", "tracking.uri=null: must be the server's address"),
     ("tags={study:a}", r"tags.study: no such key yet; a new one goes in as \+tags.study=TEXT"),
     ("tags.study=a", r"tags.study: no such key yet; a new one goes in as \+tags.study=TEXT"),

@@ -94,6 +94,8 @@ METHODS = {
     "composer": "arm=composer selection.start=0.2",
     "kakurenbo": "arm=kakurenbo selection.confidence=0 selection.hide=0.8",
     "tiles": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 data.cache=stream",
+    "tiles selected": "data=masks data.defects=[scratch] data.fit=tile data.image_size=32 "
+    "selection.unit=tile selection=stratified staleness=reuse",
 }
 
 
@@ -102,7 +104,7 @@ METHODS = {
 def test_every_method_resumes_to_the_same_bits(tmp_path, fault, method):
     """Undisturbed, and killed at random moments: each has state of its own that must come back."""
     arguments = METHODS[method].split()
-    if method == "tiles":
+    if method.startswith("tiles"):
         arguments.append(f"data.root={write_images(tmp_path / 'set')}")
     reference = tmp_path / "reference"
     victim = Victim.start(reference, *arguments)

@@ -50,7 +50,8 @@ def resolved_params(trainer: Trainer) -> dict[str, str]:
     if sampler.policy.needs_scores and isinstance(sampler.staleness, Periodic):
         params["resolved.N"] = str(sampler.staleness.every)
     if sampler.policy.needs_scores and isinstance(aggregation := scorer.aggregations[0], TopKMean):
-        height, width = (int(side * scorer.scale_factor) for side in trainer.data.train.image_shape)
+        shape = trainer.data.train.image_shape if scorer.grid is None else (scorer.grid.side,) * 2
+        height, width = (int(side * scorer.scale_factor) for side in shape)
         params["resolved.K"] = str(aggregation.pixels(height * width))
     return params
 

@@ -31,7 +31,7 @@ class HistogramRecorder(Callback):
         if record.scores is None:
             return
         scores = dict(zip(self.histogram.schemes, record.scores, strict=True))
-        labels = trainer.data.train.labels
+        labels = trainer.units.labels
         counts = self.histogram.add(record.epoch, scores, labels)
         if self.images and record.epoch > self.tracker.last_step:
             if self.painter is None:
