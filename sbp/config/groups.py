@@ -124,14 +124,14 @@ class OptionConfig:
 @dataclass
 class SelectionConfig(OptionConfig):
     """Which images an epoch trains on. warmup_epochs: epochs at the start that train on everything. unit:
-    what is scored, ranked and drawn, an `image` or, with data.fit=tile, a `tile`."""
+    what is scored, ranked and drawn, an `image` or, with data.fit=tile, a `tile`; `auto` is a tile there."""
 
     warmup_epochs: int = 1
     unit: str = "image"
 
     def __post_init__(self) -> None:
         at_least(0, selection__warmup_epochs=self.warmup_epochs)
-        one_of("selection.unit", self.unit, ("image", "tile"))
+        one_of("selection.unit", self.unit, ("image", "tile", "auto"))
 
 
 @dataclass

@@ -70,6 +70,8 @@ class Config:
         one_of("if_exists", self.if_exists, tuple(IF_EXISTS))
         parts = {group: self._made(group) for group in OPEN_GROUPS}
         self._check_image_size(parts["model"].stride, parts["aggregation"])
+        if self.selection.unit == "auto":
+            self.selection.unit = "tile" if self._tiled else "image"
         self._check_tiles()
         self._check_guard(parts["guard"].needs_scores, parts["selection"].needs_scores)
         self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)

@@ -30,7 +30,15 @@ NOT_RESULTS = {
     "data.official_splits",
 }
 
-LATER = {"selection.unit": "image"}
+UNUSED = ("tags", "tracking.", "scale.")
+"""Beginnings of keys that training does not read: what a scale says stands again where it is used."""
+
+LATER = {
+    "selection.unit": "image",
+    "guard.name": "none",
+    "scoring.weights": "current",
+    "selection.stands_out": 0.0,
+}
 """Keys that are younger than recorded runs, with the value that leaves a run what it was without them."""
 
 PARALLEL = {"scoring.parallel", "scoring.device", "scoring.hand_over", "scoring.max_age"}
@@ -45,10 +53,12 @@ def fingerprint(config: Config) -> str:
     the source of their package.
     """
     ignored = NOT_RESULTS | (PARALLEL if config.scoring.parallel == "none" else set())
+    if config.scoring.weights == "current":
+        ignored.add("scoring.ema_decay")
     values = {
         key: value
         for key, value in flattened(config).items()
-        if key not in ignored and not key.startswith(("tags", "tracking.")) and LATER.get(key) != value
+        if key not in ignored and not key.startswith(UNUSED) and not (key in LATER and LATER[key] == value)
     }
     if isinstance(config.data, DiskData) and config.data.root:
         values["data.root"] = content(config.data, config.output_root)

@@ -69,6 +69,12 @@ def test_every_arm_composes_and_says_what_it_is(path: Path):
     assert path.read_text().startswith("# @package _global_\n# ")
 
 
+def test_auto_selects_tiles_where_there_are_some():
+    images = ("data=masks", "data.root=FOLDER", "data.defects=[dent]", "selection=auto")
+    assert make_config(*images).selection.unit == "image"
+    assert make_config(*images, "data.fit=tile").selection.unit == "tile"
+
+
 @pytest.mark.parametrize("launcher", ["basic", "parallel", "slurm", "slurm_local", "ray_cluster"])
 def test_every_launcher_that_the_documentation_names_composes(launcher):
     with initialize_config_dir(conf_dir(), version_base="1.3"):

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 from sbp.config import flattened
 from sbp.config.preflight import Plan, check_overrides
 from sbp.errors import UserError
+from sbp.report.results import read_rows
 from sbp.report.sections import Section, chosen_sections
 from sbp.run.fingerprint import fingerprint
 from tests.conftest import ROOT, make_config, plan_of
@@ -51,6 +52,13 @@ def test_an_arm_is_the_same_run_in_every_section():
             name, found = (config.label, config.budget.compute, config.seed), fingerprint(config)
             assert known.setdefault(name, found) == found
     assert len(known) >= 2 * 20
+
+
+def test_what_is_recorded_is_what_the_config_makes():
+    """Or `make reproduce RECORDED=1` would train it again: a new key belongs into the fingerprint's LATER."""
+    recorded = {row["fingerprint"] for row in read_rows(ROOT / "experiments/convergence/results.csv")}
+    jobs = plan_of("-m", "experiment=convergence", "scale=cpu", "seed=0").jobs
+    assert {fingerprint(job.config) for job in jobs} <= recorded
 
 
 def test_an_experiment_without_m_is_a_sweep_too():
