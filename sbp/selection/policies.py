@@ -387,7 +387,7 @@ class Auto(Policy):
             reason = (
                 f"every defective image, and as many healthy ones drawn by loss (beta_healthy={beta:.3g})"
             )
-        chosen.why = f"{defective} images with a defect, {healthy} without: {reason}"
+        chosen.why = f"{defective} with a defect, {healthy} without: {reason}"
         return chosen
 
     def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:

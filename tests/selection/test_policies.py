@@ -393,7 +393,7 @@ def test_reducible_says_that_it_needs_another_models_scores():
 def test_auto_chooses_by_the_labels_and_says_why(defective, healthy, kind, reason):
     chosen = Auto().for_labels(labels_of(np.arange(defective + healthy) < defective))
     assert type(chosen) is kind
-    assert re.search(f"^{defective} images with a defect, {healthy} without: .*{reason}", chosen.why)
+    assert re.search(f"^{defective} with a defect, {healthy} without: .*{reason}", chosen.why)
 
 
 @pytest.mark.parametrize("look_alikes", [0.11, 3.0])
