@@ -51,9 +51,9 @@ class EpochInProgress:
     selected tiles) to train on, in order, out of num_candidates. weights: (N,) what the loss of each unit of
     the data set counts, None: all of them 1. rate: what the learning rate is multiplied by. used_before:
     share of the budget used before training. losses, trained: of each step so far, its loss and its units
-    (B,). forwarded, left_out: images so far whose forward pass was computed twice, to choose inside their
-    batch, and that were not chosen; with tiles, parts of them. noted: whether the score book knows what was
-    trained on. seconds: see Stopwatch.
+    (B,). forwarded: images so far whose forward pass was computed twice, to choose inside their batch, and
+    left_out: units that were not chosen; with tiles of images, parts of them. noted: whether the score book
+    knows what was trained on. seconds: see Stopwatch.
     """
 
     epoch: int

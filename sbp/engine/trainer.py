@@ -297,7 +297,7 @@ class Trainer:
             chosen, forwarded = self.in_batch(batch, now.epoch, step, used)
         self.ledger.forwarded += forwarded / tiles
         now.forwarded += forwarded / tiles
-        now.left_out += (len(batch.indices) - len(chosen.indices)) / tiles
+        now.left_out += (len(batch.indices) - len(chosen.indices)) * self.units.per_image / tiles
         return chosen
 
     def _next(self, batches: Iterator[Batch], watch: Stopwatch) -> Batch | None:

@@ -392,6 +392,16 @@ def test_a_policys_weights_are_those_of_the_tiles_in_the_batch(several):
     assert torch.cat(given).flatten().tolist() == expected.tolist()
 
 
+def test_what_is_chosen_inside_a_batch_counts_in_tiles(several):
+    options = ("selection.keep=0.5", "selection.start=0", "selection.end=1", "selection.interrupt=0")
+    trainer = tile_trainer(several, "selection=composer", *options, "trainer.batch_size=8")
+    record = next(trainer.epochs())
+    assert trainer.sampler.book.times_selected.sum() == 20
+    assert record.metrics["train/kept_fraction"] == 0.5
+    assert record.metrics["train/images"] == 20 / 4
+    assert record.metrics["cost/scored_fraction"] == 1  # a forward pass over each tile
+
+
 def test_a_held_out_model_scores_tiles(two):
     trainer, other = tile_trainer(two, "selection=reducible"), tile_trainer(two, "seed=7")
     config = make_config("model.encoder_depth=3", "model.decoder_channels=[16,8,8]", *TILES)
