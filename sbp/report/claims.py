@@ -100,7 +100,8 @@ def measures_of(part: Part) -> list[Measure]:
 @dataclass(frozen=True)
 class PartResult:
     """values: by seed. mean, interval: over seeds; the interval is NaN with fewer than two seeds.
-    seeds_needed: of an undecided part, see `seeds_to_decide`; None where that cannot be said."""
+    seeds_needed: of an undecided part, see `seeds_to_decide`; None where that cannot be said. right_never:
+    number of seeds in which right is infinite and left is not: a ratio of 0."""
 
     part: Part
     values: Mapping[int, float]
@@ -109,6 +110,7 @@ class PartResult:
     verdict: Verdict
     missing: tuple[str, ...] = ()
     seeds_needed: int | None = None
+    right_never: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,11 @@ def judge_part(part: Part, runs: Runs, names: Mapping[str, str]) -> PartResult:
         verdict: Verdict = "undecided" if found else "missing"
         return PartResult(part, {}, math.nan, (math.nan, math.nan), verdict, _missing(part, runs))
     numbers = list(values.values())
+    right_never = sum(_right_is_infinite(part, runs, seed) for seed, value in values.items() if value == 0)
     mean, interval = mean_interval(numbers, logarithmic=part.compare == "ratio")
-    verdict = _verdict(numbers, interval, part)
-    needed = seeds_to_decide(numbers, part) if verdict == "undecided" else None
-    return PartResult(part, values, mean, interval, verdict, seeds_needed=needed)
+    verdict = _verdict(numbers, interval, part, every_seed=right_never > 0)
+    needed = seeds_to_decide(numbers, part) if verdict == "undecided" and not right_never else None
+    return PartResult(part, values, mean, interval, verdict, seeds_needed=needed, right_never=right_never)
 
 
 def _named(part: Part, names: Mapping[str, str]) -> Part:
@@ -184,6 +187,14 @@ def _seed_value(part: Part, runs: Runs, seed: int) -> float | None:
     return a - b if part.compare == "difference" else _ratio(a, b)
 
 
+def _right_is_infinite(part: Part, runs: Runs, seed: int) -> bool:
+    """Whether what the seed is compared with never gets there."""
+    if part.compare != "ratio" or part.right is None:
+        return False
+    measure = _with_height(part.right, runs, seed)
+    return measure is not None and math.isinf(measure_run(_members(part.right, runs)[seed], measure))
+
+
 def _with_height(measure: Measure, runs: Runs, seed: int) -> Measure | None:
     """The measure, with the height that its target's run of this seed sets; as it is where that is too little
     to be reached; None if there is no such run."""
@@ -214,11 +225,15 @@ def _missing(part: Part, runs: Runs) -> tuple[str, ...]:
     return tuple(dict.fromkeys(m.key for m in wanted if not _members(m, runs)))
 
 
-def _verdict(values: Sequence[float], interval: tuple[float, float], part: Part) -> Verdict:
+def _verdict(
+    values: Sequence[float], interval: tuple[float, float], part: Part, every_seed: bool = False
+) -> Verdict:
     if len(values) < 2:
         return "undecided"
     bottom, top = part.bounds
-    if not all(math.isfinite(v) for v in values):  # as where a level is never reached: every seed decides
+    if every_seed or not all(
+        math.isfinite(v) for v in values
+    ):  # as where a level is never reached: every seed decides
         inside = [bottom <= v <= top for v in values]
         return "reproduced" if all(inside) else "undecided" if any(inside) else "not reproduced"
     if bottom <= interval[0] and interval[1] <= top:
@@ -271,7 +286,8 @@ def _region(part: Part) -> str:
 
 def measured_text(result: PartResult) -> str:
     """The mean with its interval and the number of seeds: "0.182 [0.121, 0.243], 3 seeds"; where a level is
-    not reached, the median and how many do not; of an undecided one, how many seeds would decide."""
+    not reached, by left or by right, the median and how many do not; of an undecided one, how many seeds
+    would decide."""
     if result.verdict == "missing":
         runs = f": no run of {', '.join(result.missing)}" if result.missing else ""
         return f"not measured{runs}"
@@ -281,10 +297,13 @@ def measured_text(result: PartResult) -> str:
     values = list(result.values.values())
     seeds = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
     infinite = sum(math.isinf(value) for value in values)
-    if infinite:
-        middle = median(values)
-        half = "" if math.isinf(middle) else f"{middle:.3g} in the median, "
-        return f"{half}{'not reached' if reaching else 'infinite'} in {infinite} of {seeds}"
+    if infinite or result.right_never:
+        middle, word = median(values), "not reached" if reaching else "infinite"
+        parts = [] if math.isinf(middle) else [f"{middle:.3g} in the median"]
+        parts += [f"{word} in {infinite} of {seeds}"] if infinite else []
+        if result.right_never and result.part.right:
+            parts.append(f"{word} for {result.part.right.key} in {result.right_never} of {seeds}")
+        return ", ".join(parts)
     low, high = result.interval
     interval = "" if math.isnan(low) else f" [{low:.3g}, {high:.3g}]"
     return f"{result.mean:.3g}{interval}, {seeds}{_needed_text(result.seeds_needed)}"

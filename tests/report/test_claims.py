@@ -380,3 +380,18 @@ def test_a_seed_that_never_reaches_the_recall_speaks_against_its_arm():
     )
     del runs["arm"][2]
     assert judge_part(part, runs, NAMES).verdict == "reproduced"
+
+
+def test_a_seed_whose_control_never_reaches_the_recall_is_said_and_not_averaged():
+    """Of 0, 0.3 and 2 an interval would say nothing; each seed counts, and the text names the control."""
+    part = Part(ALARMS, [None, 0.8], Measure("other", ALARMS.metric), "ratio")
+    runs = {
+        "arm": {0: counted({2: 0.3}), 1: counted({2: 0.3})},
+        "other": {0: counted({2: 1.0}), 1: counted({})},
+    }
+    result = judge_part(part, runs, NAMES)
+    assert result.verdict == "reproduced"
+    assert measured_text(result) == "0.15 in the median, infinite for other in 1 of 2 seeds"
+    runs["arm"][0] = counted({2: 2.0})
+    result = judge_part(part, runs, NAMES)
+    assert (result.verdict, result.seeds_needed) == ("undecided", None)
