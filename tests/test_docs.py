@@ -130,7 +130,10 @@ def test_overrides_of_the_docs_are_right(page, words, folder, tmp_path, monkeypa
         assert not said or re.search(ELSEWHERE, said), said
 
 
-ELSEWHERE = "data.root is not set|tracking.uri=null|data.void=#e0e0c0: must be a grey value"
+ELSEWHERE = (
+    "data.root is not set|tracking.uri=null|data.void=#e0e0c0: must be a grey value"
+    "|or choose data.fit=tile|hydra.launcher.ray: no such key"
+)
 """What a sentence leaves to the command that it speaks of."""
 
 

@@ -9,9 +9,9 @@ from sbp.report.documents import markdown_table, plain
 from sbp.report.recorded import outdated_text, suffix_of
 from sbp.report.recorded_curves import curve_rows
 from sbp.report.results import read_rows, result_row, write_rows
-from sbp.report.sections import Section, chosen_sections
+from sbp.report.sections import Section
 from sbp.report.speed import speed_tables
-from sbp.report.study import Study, defect_roles, judged, labels_of, read_study
+from sbp.report.study import Study, defect_roles, judged, labels_of, read_study, reported_sections
 from sbp.utils.files import write_atomically
 
 VERDICTS = ("id", "source", "claim", "verdict", "rule", "measured", "part_verdict", "values")
@@ -35,7 +35,7 @@ def write_record(
     told how many rows of other results versions went. Returns what was written.
     """
     study, written, outdated = read_study(output_root, scale, sections, uri, experiment, version), [], 0
-    for section in chosen_sections(sections):
+    for section in reported_sections(study, sections):
         files = section_files(section, study)
         if not files["results"]:
             continue

@@ -65,6 +65,10 @@ class Study:
         keys = keys or [_key(run, section.name) for run in self.runs if SECTION + section.name in run.tags]
         return {key: self.runs_by_arm.get(key, {}) for key in dict.fromkeys(keys)}
 
+    def holds(self, section: Section) -> bool:
+        """Whether a run was made for the section, and not only for others that share an arm with it."""
+        return any(SECTION + section.name in run.tags for run in self.runs)
+
 
 def read_study(
     output_root: str,
@@ -108,6 +112,12 @@ def read_study(
             members = by_arm.setdefault(_key(run, name), {})
             members[run.seed] = _better(members.get(run.seed), run)
     return Study(newest["scale"], by_arm, current, len(alike) - len(current))
+
+
+def reported_sections(study: Study, wanted: Sequence[str] | None = None) -> list[Section]:
+    """The sections asked for; without, those of the grid, and of the others those that have been run."""
+    chosen = chosen_sections(wanted)
+    return [s for s in chosen if wanted or (s.file and s.file.grid) or study.holds(s)]
 
 
 def _better(known: RecordedRun | None, newer: RecordedRun) -> RecordedRun:
@@ -328,14 +338,14 @@ def write_report(
 ) -> Path:
     """Write report.html, report.md and figures/ and return the path of the page.
 
-    sections: None for all that have claims. out: folder, by default report/<scale> in the output folder. uri,
-    experiment: MLflow's store and the experiment's name in it. version, UserError: see `read_study`.
+    sections: None for those of the grid, and others that have been run. out: folder, by default
+    report/<scale> in the output folder. uri, experiment: MLflow's store and the experiment's name in it.
+    version, UserError: see `read_study`.
     """
-    chosen = chosen_sections(sections)
     # spawn, not fork: the tracking client has threads
     with ProcessPoolExecutor(min(4, os.cpu_count() or 1), get_context("spawn")) as pool:
         study = read_study(output_root, scale, sections, uri, experiment, version)
-        page = report_page(study, chosen, pool)
+        page = report_page(study, reported_sections(study, sections), pool)
     folder = Path(out) if out else Path(output_root) / "report" / study.scale
     write_pictures(page, folder / "figures")
     write_markdown(page, folder / "report.md")

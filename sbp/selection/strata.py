@@ -97,15 +97,25 @@ def _percentiles(scores: np.ndarray) -> np.ndarray:
     """Average rank over n in (0, 1], of scores (n,) without NaN; half the memory of `percentiles`."""
     n = len(scores)
     order, ordered = _ordered(scores)
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    if len(first) == n:
-        ranks = np.arange(1, n + 1, dtype=np.float32)
-    else:
-        counts = np.diff(np.append(first, n))
-        ranks = np.repeat((first + (counts + 1) / 2).astype(np.float32), counts)
+    ranks = np.arange(1, n + 1, dtype=np.float32)
+    _share_ranks_of_ties(ranks, np.flatnonzero(ordered[1:] == ordered[:-1]))
+    ranks /= np.float32(n)
     result = np.empty(n, dtype=np.float32)
-    result[order] = ranks / np.float32(n)
+    result[order] = ranks
     return result
+
+
+def _share_ranks_of_ties(ranks: np.ndarray, equals_next: np.ndarray) -> None:
+    """Give those that are equal the mean of their ranks (n,), in place. equals_next: ascending positions of
+    what is equal to the one after it; usually few, so that the others cost nothing."""
+    if not len(equals_next):
+        return
+    begins = np.append(True, np.diff(equals_next) > 1)
+    ends = np.append(begins[1:], True)
+    first, last = equals_next[begins], equals_next[ends] + 1
+    mean = (first + last) / 2 + 1
+    ranks[equals_next] = mean[np.cumsum(begins) - 1]
+    ranks[last] = mean
 
 
 def _ordered(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,12 +124,13 @@ def _ordered(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order = np.argsort(scores)
         return order, scores[order]
     # the bits of floats that are not negative sort as they do (-0 made 0 first): half the time of argsort
-    keys = (scores + np.float32(0)).view(np.uint32).astype(np.uint64) << np.uint64(32)
-    keys |= np.arange(len(scores), dtype=np.uint64)
+    keys = (scores + np.float32(0)).view(np.uint32).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= np.arange(len(scores), dtype=np.uint32)
     keys.sort()
-    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64), (keys >> np.uint64(32)).astype(np.uint32).view(
-        np.float32
-    )
+    order = keys.astype(np.uint32)  # the lower half
+    keys >>= np.uint64(32)
+    return order, keys.astype(np.uint32).view(np.float32)
 
 
 def draw_weighted(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -226,6 +226,8 @@ def test_one_of_every_option_trains_at_smoke_scale(tmp_path):
     )
     for group in groups.split():
         for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+            if path.stem == "reducible":  # needs a model that was trained before
+                continue
             overrides = [f"{group}={path.stem}", f"output_root={tmp_path}"]
             if group == "model":
                 overrides += ["scale.image_size=32", "trainer.batch_size=4", "budget.compute=0.1"]

@@ -24,7 +24,7 @@ from experiments.reproduce import reproduce, running_order
 from sbp.errors import UserError
 from sbp.report.record import write_record
 from sbp.report.results import read_rows, result_row
-from sbp.report.sections import chosen_sections, known_sections
+from sbp.report.sections import Section, chosen_sections, known_sections
 from sbp.report.study import read_study, report_page, write_report
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
@@ -95,6 +95,10 @@ def test_a_grid_killed_half_way_trains_the_missing_runs_only(grid):
     assert (total, left) == (55, len(runs) - len(kept))
 
 
+def sections_of_the_grid() -> list[Section]:
+    return [section for section in chosen_sections() if section.file and section.file.grid]
+
+
 def test_every_section_has_its_parent_with_all_of_its_runs(grid):
     client = open_store(None, grid[0])
     parents = {
@@ -102,10 +106,10 @@ def test_every_section_has_its_parent_with_all_of_its_runs(grid):
         for e in client.search_experiments()
         for run in client.search_runs([e.experiment_id], "tags.`sweep.parent` = 'true'")
     }
-    assert set(parents) == {f"{section.name} / smoke" for section in chosen_sections()}
+    assert set(parents) == {f"{section.name} / smoke" for section in sections_of_the_grid()}
     for name, parent in parents.items():
         assert parent.info.status == "FINISHED"
-        (section,) = [s for s in chosen_sections() if name.startswith(s.name)]
+        (section,) = [s for s in sections_of_the_grid() if name.startswith(s.name)]
         assert parent.data.tags["mlflow.note.content"].count("| FINISHED |") == len(section.arms) * len(
             section.budgets
         )
@@ -114,8 +118,9 @@ def test_every_section_has_its_parent_with_all_of_its_runs(grid):
 def test_the_report_has_every_figure_and_no_run_is_missing(grid):
     output = grid[0]
     page = (output / "report/smoke/report.html").read_text()
-    sections = chosen_sections()
+    sections = sections_of_the_grid()
     assert len(sections) == 9
+    assert "Dose of look-alikes" not in page  # a section that is run when it is named
     assert "Runs that are missing" not in page
     pictures = sorted((output / "report/smoke/figures").glob("*.png"))
     for section in sections:
@@ -131,7 +136,7 @@ def test_the_report_has_every_figure_and_no_run_is_missing(grid):
 
 def test_the_page_and_its_twin_hold_every_claim_with_a_verdict_of_one_seed(grid):
     study = read_study(str(grid[0]), "smoke")
-    claims = report_page(study, chosen_sections(), ThreadPoolExecutor(1)).claims()
+    claims = report_page(study, sections_of_the_grid(), ThreadPoolExecutor(1)).claims()
     twin = (grid[0] / "report/smoke/report.md").read_text()
     page = read((grid[0] / "report/smoke/report.html").read_text()).text
     assert len(claims) >= 30
@@ -232,7 +237,7 @@ def copies(tmp_path, monkeypatch):
 
 def test_results_are_recorded_with_config_seed_commit_and_hardware(grid, copies):
     written = write_record(str(grid[0]), "smoke")
-    assert len(written) == 3 * len(chosen_sections()) + 1
+    assert len(written) == 3 * len(sections_of_the_grid()) + 1
     assert "until the upsampled baseline's broken" in (copies / "convergence/speed_smoke.md").read_text()
     rows = read_rows(copies / "two_defects/results_smoke.csv")
     assert len(rows) == 6
@@ -285,8 +290,7 @@ def test_the_documents_say_what_the_committed_results_say(tmp_path):
 def test_sections_whose_runs_have_the_machine_to_themselves_run_first():
     order = [section.name for section in running_order()]
     assert order[:2] == ["efficiency", "convergence"]
-    of_the_grid = [section.name for section in chosen_sections() if section.file and section.file.grid]
-    assert sorted(order) == sorted(of_the_grid)
+    assert sorted(order) == sorted(section.name for section in sections_of_the_grid())
     assert [section.name for section in running_order(["beyond"])] == ["beyond"]  # when it is named
     assert [s.name for s in running_order(["two_defects", "efficiency"])] == ["efficiency", "two_defects"]
 
