@@ -27,7 +27,7 @@ from sbp.errors import UserError
 from sbp.plugins.registry import Registry
 from sbp.selection.aggregation import AGGREGATIONS
 from sbp.selection.guard import GUARDS
-from sbp.selection.policies import POLICIES
+from sbp.selection.policy import POLICIES
 from sbp.selection.staleness import STALENESSES
 
 

@@ -13,25 +13,14 @@ from sbp.selection.aggregation import (
     Softmin,
     TopKMean,
 )
+from sbp.selection.balanced import Balanced, FrequencyOfUse
 from sbp.selection.draws import beta_for_kept_fraction, draw, keep_probability, percentiles
 from sbp.selection.guard import GUARDS, Dynamics, Guard, NoGuard
 from sbp.selection.in_batch import Composer, InBatch
 from sbp.selection.infobatch import InfoBatch
 from sbp.selection.kakurenbo import Kakurenbo
-from sbp.selection.policies import (
-    POLICIES,
-    Auto,
-    Balanced,
-    Everything,
-    FrequencyOfUse,
-    PerDefect,
-    Policy,
-    Random,
-    Reducible,
-    SelectionContext,
-    Selective,
-    Stratified,
-)
+from sbp.selection.policies import Everything, PerDefect, Random, Reducible, Selective
+from sbp.selection.policy import POLICIES, Policy, SelectionContext
 from sbp.selection.score_book import NEVER, ScoreBook
 from sbp.selection.staleness import (
     STALENESSES,
@@ -44,6 +33,7 @@ from sbp.selection.staleness import (
     Staleness,
     StaleSmart,
 )
+from sbp.selection.stratified import Auto, Stratified
 from sbp.selection.upsampling import candidate_list, defect_indices
 
 if TYPE_CHECKING:

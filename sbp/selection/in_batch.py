@@ -5,7 +5,8 @@ from abc import abstractmethod
 import numpy as np
 
 from sbp.plugins.checks import at_least, fraction, require
-from sbp.selection.policies import POLICIES, Everything
+from sbp.selection.policies import Everything
+from sbp.selection.policy import POLICIES
 from sbp.selection.strata import draw_weighted
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sbp.plugins.checks import fraction, require
-from sbp.selection.policies import POLICIES, Policy, SelectionContext
+from sbp.selection.policy import POLICIES, Policy, SelectionContext
 
 
 @POLICIES.register("infobatch")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sbp.plugins.checks import fraction, require
-from sbp.selection.policies import POLICIES, Policy, SelectionContext
+from sbp.selection.policy import POLICIES, Policy, SelectionContext
 
 DECAY = ((0.8, 0.4), (0.6, 0.6), (0.3, 0.8), (0.0, 1.0))
 """From that share of the run on, so many times the largest share is hidden at most: epochs 60, 120 and 160 of

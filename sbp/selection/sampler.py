@@ -9,7 +9,8 @@ from torch.utils.data import Sampler
 from sbp.plugins.checks import require
 from sbp.seeding import Purpose, generator
 from sbp.selection.guard import Guard, NoGuard
-from sbp.selection.policies import Everything, Policy, SelectionContext, Selective
+from sbp.selection.policies import Everything, Selective
+from sbp.selection.policy import Policy, SelectionContext
 from sbp.selection.score_book import ScoreBook
 from sbp.selection.staleness import Periodic, Staleness
 from sbp.selection.strata import strata_of

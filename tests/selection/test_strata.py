@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sbp.selection import Balanced, FrequencyOfUse, Stratified
-from sbp.selection.policies import use_weights
+from sbp.selection.balanced import use_weights
 from sbp.selection.strata import (
     draw_weighted,
     drawn_repeats,
