@@ -1,5 +1,9 @@
 """The experiments as configured: each job composes, arms mean the same everywhere, sections hold theirs."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -10,6 +14,7 @@ from sbp.report.results import read_rows
 from sbp.report.sections import Section, chosen_sections
 from sbp.run.fingerprint import fingerprint
 from tests.conftest import ROOT, make_config, plan_of
+from tests.data.test_formats import image
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml"))
 OTHERS = ("demo", "search", "leakage", "tuning")
@@ -17,12 +22,32 @@ OTHERS = ("demo", "search", "leakage", "tuning")
 SECTIONS = [name for name in EXPERIMENTS if name not in OTHERS]
 KNOWN = chosen_sections()
 GRID = {section.name for section in KNOWN if section.file and section.file.grid}
+ROOTS: dict[str, Path] = {}
+"""Where the images of a section are, if it does not generate them."""
 QUICK = ("two_defects", "smoke")
 """The section that is composed in the quick tests; those of sweeps compose others."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def published(tmp_path_factory) -> None:
+    """Folders in the layouts of the published sets, with a photograph each."""
+    root = tmp_path_factory.mktemp("published")
+    photograph = np.zeros((40, 40), np.uint8)
+    image(root / "labelme/1.jpg", photograph)
+    shape = {"label": "Pitting", "points": [[5, 5], [20, 5], [20, 20]], "shape_type": "polygon"}
+    about = {"imagePath": "1.jpg", "imageHeight": 40, "imageWidth": 40, "shapes": [shape]}
+    (root / "labelme/1.json").write_text(json.dumps(about))
+    image(root / "yolo/images/1.jpg", photograph)
+    (root / "yolo/labels").mkdir()
+    (root / "yolo/labels/1.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    ROOTS.update(
+        real_bsdata=root / "labelme", real_kolektor_sdd=root / "yolo", real_magnetic_tile=root / "tiles"
+    )
+
+
 def section_plan(section: str, scale: str = "smoke") -> Plan:
-    return plan_of("-m", f"experiment={section}", f"scale={scale}", "seed=0,1")
+    where = [f"data.root={ROOTS[section]}"] if section in ROOTS else []
+    return plan_of("-m", f"experiment={section}", f"scale={scale}", "seed=0,1", *where)
 
 
 @pytest.mark.parametrize(
@@ -46,10 +71,11 @@ def test_every_job_of_every_section_composes(section, scale):
 
 @pytest.mark.slow
 def test_an_arm_is_the_same_run_in_every_section():
-    known: dict[tuple[str | None, float | None, int], str] = {}
+    known: dict[tuple, str] = {}
     for section in SECTIONS:
         for config in (job.config for job in section_plan(section).jobs):
-            name, found = (config.label, config.budget.compute, config.seed), fingerprint(config)
+            name = (config.data.name, config.label, config.budget.compute, config.seed)
+            found = fingerprint(config)
             assert known.setdefault(name, found) == found
     assert len(known) >= 2 * 20
 
