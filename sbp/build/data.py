@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from sbp import config as c
+from sbp.build.folds import without_fold
 from sbp.config import make
 from sbp.config.schemas import own_keys, registered
 from sbp.data.dataset import DataSet, open_data
@@ -81,8 +82,9 @@ _contents: dict[str, str] = {}
 
 def open_cached(config: c.Config) -> DataSet:
     """The config's data set, decoded first if it is not yet in the cache, which all runs of an output folder
-    share."""
+    share; without the training images that folds.without leaves out."""
     progress = CountProgress(f"preparing {config.data.name}")
     source, folder = build_source(config.data, config.output_root), Path(config.output_root) / "cache"
     code = foreign_source(registered("data", config.data.name))
-    return open_data(source, folder, progress, getattr(config.data, "cache", "disk"), code)
+    data = open_data(source, folder, progress, getattr(config.data, "cache", "disk"), code)
+    return without_fold(config, source, data) if config.folds.count else data

@@ -1,4 +1,4 @@
-"""The `sbp` command: train, options, data, report, predict, evaluate, sync, ui."""
+"""The `sbp` command: train, options, data, report, predict, evaluate, review, sync, ui."""
 
 import argparse
 import io
@@ -21,6 +21,7 @@ sbp data convert FOLDER --to coco           the same in another layout: masks, c
 sbp report [--scale cpu] [--recorded]       the claims beside what was measured, as a page
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
 sbp evaluate CHECKPOINT [--split test]      metrics and false alarms of a split; all of it as --out FILE.json
+sbp review RUN [--folds 5]                  training annotations that may be wrong: a list, a sheet, proposals
 sbp sync [FOLDER]                           send to MLflow what runs could not send
 sbp ui [--port 5000]                        the MLflow UI on the local store
 """
@@ -46,7 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument("--split", default="test")
     evaluate.add_argument("--out", type=Path, default=None, help="a JSON file for all of it; default: none")
-    for user in (predict, evaluate):
+    check = command(_review, "which training annotations may be wrong")
+    check.add_argument("trained", metavar="RUN", type=Path, help="a run's folder, or a checkpoint in it")
+    about = "models to train, each without one part of the images; default 0: ask the run's own model"
+    check.add_argument("--folds", type=int, default=0, help=about)
+    check.add_argument("--out", type=Path, default=None, help="default: review/ in the run's folder")
+    about = "suspects on the sheet, and whose images get proposals (default 100)"
+    check.add_argument("--shown", type=int, default=100, help=about)
+    check.add_argument("--to", default="labelme", help="layout of the proposals: masks, coco or labelme")
+    check.add_argument("--threshold", type=float, default=0.5, help="probability of a predicted pixel")
+    for user in (predict, evaluate, check):
         user.add_argument("--device", default="cpu")
     report = command(_report, "the claims beside what was measured, as a page")
     report.add_argument("sections", nargs="*", help="default: all")
@@ -117,6 +127,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from sbp.cli.evaluate import evaluate
 
     evaluate(arguments)
+
+
+def _review(arguments: argparse.Namespace) -> None:
+    from sbp.cli.review import review
+
+    review(arguments)
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -307,6 +307,21 @@ class EvaluationConfig:
 
 
 @dataclass
+class FoldsConfig:
+    """Cross-validation among the training images: cut into `count` parts, whole groups at a time, of which
+    `without` (from 0) is left out. count 0: all are trained on."""
+
+    count: int = 0
+    without: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.count == 0 or self.count >= 2, "folds.count", self.count, "0 or at least 2")
+        ok = 0 <= self.without < max(1, self.count)
+        allowed = f"at least 0 and below folds.count={self.count}"
+        require(ok, "folds.without", self.without, allowed if self.count else "0 without folds.count")
+
+
+@dataclass
 class GradientsConfig:
     """The gradient probe, see sbp.engine.gradients: every `every` epochs (0: never), not charged to the
     budget. batch: images whose gradients are compared; fraction: share of them in a subsample."""

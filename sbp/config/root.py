@@ -57,6 +57,7 @@ class Config:
     scoring: g.ScoringConfig = MISSING
     evaluation: g.EvaluationConfig = MISSING
     gradients: g.GradientsConfig = field(default_factory=g.GradientsConfig)
+    folds: g.FoldsConfig = field(default_factory=g.FoldsConfig)
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from sbp.data.cache import build_cache, missing_disk_space
+from sbp.data.mapped_file import MappedFile
+from sbp.data.rows import ChosenRows
 from sbp.data.source import Source
 from sbp.data.streaming import SampleReader, StreamedArray
 from sbp.utils.files import file_lock
@@ -20,23 +22,8 @@ FORMAT_VERSION = 3
 log = logging.getLogger("sbp")
 
 
-@dataclass(frozen=True)
-class MappedFile:
-    """The first `length` rows of an array in an .npy file."""
-
-    path: str
-    length: int
-
-    @classmethod
-    def of(cls, array: Any) -> "MappedFile | None":
-        """What `array` is mapped from; None where it is not."""
-        if not isinstance(array, np.memmap) or array.filename is None:
-            return None
-        return cls(str(array.filename), len(array))
-
-    def open(self) -> np.ndarray:
-        """Map it, read-only."""
-        return np.load(self.path, mmap_mode="r", allow_pickle=False)[: self.length]
+Images = np.ndarray | StreamedArray | ChosenRows
+"""Arrays (N, H, W, K) uint8, or what is indexed as they are."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +35,9 @@ class Split:
     Sample.kind.
     """
 
-    images: np.ndarray | StreamedArray
-    masks: np.ndarray | StreamedArray
-    clean_masks: np.ndarray | StreamedArray | None
+    images: Images
+    masks: Images
+    clean_masks: Images | None
     labels: np.ndarray
     names: list[str]
     kinds: list[str]
@@ -65,6 +52,24 @@ class Split:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for key, value in state.items():
             self.__dict__[key] = value.open() if isinstance(value, MappedFile) else value
+
+    def rows(self, numbers: np.ndarray) -> "Split":
+        """The images `numbers` (n,), in that order; nothing is copied but labels and names."""
+        clean = self.clean_masks
+        return Split(
+            ChosenRows(self.images, numbers),
+            ChosenRows(self.masks, numbers),
+            None if clean is None else ChosenRows(clean, numbers),
+            self.labels[numbers],
+            [self.names[n] for n in numbers],
+            [self.kinds[n] for n in numbers],
+        )
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether images are read from their files whenever they are asked for."""
+        images = self.images.array if isinstance(self.images, ChosenRows) else self.images
+        return isinstance(images, StreamedArray)
 
     @property
     def image_shape(self) -> tuple[int, int]:

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import Split
-from sbp.data.streaming import StreamedArray
 from sbp.data.tiles import TrainingTiles
 from sbp.errors import UserError
 from sbp.seeding import Purpose, generator
@@ -145,7 +144,7 @@ class TrainLoader:
         share: slice = slice(None),
     ):
         if workers is None:
-            workers = int(isinstance(split.images, StreamedArray) or augmentation.steps > 1)
+            workers = int(split.is_streamed or augmentation.steps > 1)
         self.batches = EpochBatchSampler(batch_size, tiles)
         self.tiles_per_image = 1 if tiles is None else len(tiles)
         self.loader = DataLoader(
@@ -188,7 +187,7 @@ def plain_batches(split: Split, indices: np.ndarray, batch_size: int) -> Iterato
     """The images as they are, without augmentation, for scoring and evaluation. Images that are read from
     their files are read a batch ahead, beside the model's work."""
     parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    if isinstance(split.images, StreamedArray):
+    if split.is_streamed:
         yield from _read_ahead(split, parts)
     else:
         yield from (_plain(split, part) for part in parts)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sbp.data.dataset import DataSet, Split
+from sbp.data.dataset import DataSet, Images, Split
 from sbp.data.source import defects_held
-from sbp.data.streaming import StreamedArray
 from sbp.data.tiles import TileGrid
 from sbp.utils.files import file_lock, write_atomically
 
@@ -57,7 +56,7 @@ class SelectionUnits:
         y, x = self.grid.places[tile]
         return f"{split.names[image]}, tile at row {y}, column {x}"
 
-    def stacked(self, arrays: np.ndarray | StreamedArray, units: np.ndarray) -> np.ndarray:
+    def stacked(self, arrays: Images, units: np.ndarray) -> np.ndarray:
         """(n, h, w, K), what `units` (n,) show of the images' arrays (N, H, W, K)."""
         if self.grid is None:
             return np.array(arrays[units])

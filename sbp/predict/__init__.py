@@ -2,7 +2,7 @@
 
 from sbp.predict.evaluation import ChosenPoint, SplitReport, evaluate_checkpoint, evaluate_split
 from sbp.predict.folder import Prediction, predict_folder, predictions
-from sbp.predict.model import predict_split, restore
+from sbp.predict.model import predict_images, predict_split, restore
 
 __all__ = [
     "ChosenPoint",
@@ -11,6 +11,7 @@ __all__ = [
     "evaluate_checkpoint",
     "evaluate_split",
     "predict_folder",
+    "predict_images",
     "predict_split",
     "predictions",
     "restore",

@@ -1,9 +1,9 @@
 """A trained model from its checkpoint, and what it makes of a split of its data set."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from sbp.build import trainer as build
@@ -43,9 +43,17 @@ def predict_split(
     """A split of the checkpoint's data set and its probabilities (N, D, H, W) float32."""
     model, compute, _, config = restore(checkpoint, device)
     images = cached_split(config, split)
-    parts = []
-    with evaluating(model):
-        at_once = images_at_once(config, config.evaluation.batch_size, images.image_shape)
-        for batch in plain_batches(images, np.arange(len(images)), at_once):
-            parts.append(model(compute.inputs(batch.images)).float().sigmoid().cpu())
-    return images, torch.cat(parts).numpy()
+    parts = predict_images(model, compute, config, images, np.arange(len(images)))
+    return images, np.concatenate([probabilities for _, probabilities in parts])
+
+
+def predict_images(
+    model: nn.Module, compute: Compute, config: Config, images: Split, indices: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of the images `indices` (n,), batch by batch: numbers (B,) and probabilities (B, D, H, W) float32.
+    model, compute: as `restore` gives them."""
+    at_once = images_at_once(config, config.evaluation.batch_size, images.image_shape)
+    for batch in plain_batches(images, indices, at_once):
+        with evaluating(model):
+            logits = model(compute.inputs(batch.images))
+        yield batch.indices, logits.float().sigmoid().cpu().numpy()

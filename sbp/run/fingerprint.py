@@ -38,6 +38,8 @@ LATER = {
     "guard.name": "none",
     "scoring.weights": "current",
     "selection.stands_out": 0.0,
+    "folds.count": 0,
+    "folds.without": 0,
 }
 """Keys that are younger than recorded runs, with the value that leaves a run what it was without them."""
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,21 @@ def _names(source: ListedSource) -> dict[str, str]:
 def _convert(item: Item, source: ListedSource, writer: Writer, file: str) -> list[str]:
     """Write one image; returns the defects that it holds."""
     _, masks, void = read_item(item, source.defects, source.reading)
+    return write_item(item, masks, void, source, writer, file)
+
+
+def write_item(
+    item: Item,
+    masks: np.ndarray,
+    void: np.ndarray | None,
+    source: ListedSource,
+    writer: Writer,
+    file: str,
+    changed: Collection[str] = (),
+) -> list[str]:
+    """Write one image as `file`, with masks (H, W, D) bool and void (H, W) bool as `read_item` gives them;
+    returns the defects that it holds. changed: defects whose masks are others than the item's annotations
+    draw."""
     way = orientation(item.image) if writer.drawn_as_shown != source.reading.exif else 1
     if not writer.drawn_as_shown:
         way = BACK[way]
@@ -80,7 +95,8 @@ def _convert(item: Item, source: ListedSource, writer: Writer, file: str) -> lis
     for d, defect in enumerate(source.defects):
         if defect in held:
             mask = np.ascontiguousarray(turn[0][:, :, d])
-            zones[defect] = zones_of(mask, item.annotations[defect], way != 1)
+            drawn = () if defect in changed else item.annotations[defect]
+            zones[defect] = zones_of(mask, drawn, way != 1 or defect in changed)
     path = writer.root / writer.images / file
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(item.image, path)

@@ -1,5 +1,6 @@
 """From images of any size to one size: stretched, or in their own shape with a filled border."""
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -56,6 +57,20 @@ class Resizer:
         top, left = (self.height - height) // 2, (self.width - width) // 2
         part = np.ascontiguousarray(values[top : top + height, left : left + width])
         return cv2.resize(part, (shape[1], shape[0])).reshape(shape[0], shape[1], -1)
+
+    def box_restored(self, box: tuple[int, int, int, int], shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """(left, top, width, height) in the sample as the smallest such box in an image of `shape` (h, w)."""
+        height, width = self._shape(shape)
+        offsets = (self.width - width) // 2, (self.height - height) // 2
+        sides = []
+        for start, length, offset, scale, full in zip(
+            box[:2], box[2:], offsets, (shape[1] / width, shape[0] / height), shape[1::-1], strict=True
+        ):
+            first = min(max(0, math.floor((start - offset) * scale)), full - 1)
+            last = min(full, max(first + 1, math.ceil((start + length - offset) * scale)))
+            sides.append((first, last - first))
+        (left, across), (top, down) = sides
+        return left, top, across, down
 
     def _shape(self, shape: Sequence[int]) -> tuple[int, int]:
         if self.fit == "resize":

@@ -1,0 +1,182 @@
+"""Where annotation and prediction disagree, and how much that says against the annotation.
+
+Where they do, either the annotation is wrong or the model is. How often a model is right is known from all
+the regions on which both agree: a find of a model whose finds are mostly annotated ones weighs more than one
+of a model that sees defects everywhere, and its silence weighs more if it misses few.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+MISSING, SPURIOUS, BORDER, WRONG_DEFECT = "missing", "spurious", "border", "wrong defect"
+CONTRADICTION = "contradiction"
+KINDS = (MISSING, SPURIOUS, BORDER, WRONG_DEFECT, CONTRADICTION)
+"""A defect that is not annotated; an annotated one that is none; one whose annotation is much larger, smaller
+or beside it; one that is called another; one that is annotated in another photograph of the same part."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One region whose annotation may be wrong.
+
+    image: its number. defect: by number, as it should be by the prediction; for a wrong defect, `annotated`
+    is what it is called. score: in [0, 1], how sure the model is in the mean of the disputed pixels, times
+    how often such a model is right. box: (left, top, width, height) in pixels of the model's images.
+    pixels: how many are disputed. other: the number of the other photograph, of a contradiction.
+    """
+
+    image: int
+    defect: int
+    kind: str
+    score: float
+    box: tuple[int, int, int, int]
+    pixels: int
+    annotated: int | None = None
+    other: int | None = None
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What one image says of one defect.
+
+    suspects: disagreements, scored by how sure the model is alone. agreed: confidences (n,) of the predicted
+    regions that are annotated; annotated, found: annotated regions, and those of them that are predicted.
+    """
+
+    suspects: list[Suspect]
+    agreed: list[float]
+    annotated: int
+    found: int
+
+
+def compare(
+    image: int,
+    probabilities: np.ndarray,
+    masks: np.ndarray,
+    threshold: float = 0.5,
+    min_area: int = 4,
+    min_overlap: float = 0.3,
+) -> list[Regions]:
+    """What image number `image` says of each of D defects.
+
+    probabilities: (H, W, D) in [0, 1]. masks: (H, W, D) uint8, 0, 1 or VOID, of which nothing is said.
+    A region is an 8-connected zone; a predicted one has at least `threshold` and `min_area` pixels, and
+    finds an annotated one if they overlap at all, but with an intersection over union below `min_overlap`
+    the border is disputed.
+    """
+    known = masks <= 1
+    predicted = (probabilities >= threshold) & known
+    annotated = masks == 1
+    return [
+        _of_defect(image, d, probabilities, predicted, annotated, min_area, min_overlap)
+        for d in range(masks.shape[2])
+    ]
+
+
+def _of_defect(
+    image: int,
+    d: int,
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    annotated: np.ndarray,
+    min_area: int,
+    min_overlap: float,
+) -> Regions:
+    p, mask = probabilities[:, :, d], annotated[:, :, d]
+    finds = [zone for zone in _zones(predicted[:, :, d]) if zone.sum() >= min_area]
+    agreed, suspects = [], []
+    for zone in finds:
+        if (zone & mask).any():
+            agreed.append(float(p[zone].mean()))
+        else:
+            called = _called_otherwise(zone, d, predicted, annotated)
+            kind = MISSING if called is None else WRONG_DEFECT
+            suspects.append(_suspect(image, d, kind, zone, float(p[zone].mean()), called))
+    zones = list(_zones(mask))
+    everything = np.logical_or.reduce(finds) if finds else np.zeros_like(mask)
+    for zone in zones:
+        touching = [find for find in finds if (find & zone).any()]
+        if not touching:
+            if not _found_as_another(zone, d, predicted, annotated):
+                suspects.append(_suspect(image, d, SPURIOUS, zone, float(1 - p[zone].mean())))
+            continue
+        find = np.logical_or.reduce(touching)
+        together = np.logical_or.reduce([other for other in zones if (find & other).any()])
+        overlap = (find & together).sum() / (find | together).sum()
+        if overlap < min_overlap:
+            disputed = find ^ together
+            wrong = np.where(together, 1 - p, p)[disputed].mean()
+            suspects.append(_suspect(image, d, BORDER, find | together, float(wrong * (1 - overlap))))
+    found = sum(bool((zone & everything).any()) for zone in zones)
+    return Regions(_once(suspects), agreed, len(zones), found)
+
+
+def _called_otherwise(zone: np.ndarray, d: int, predicted: np.ndarray, annotated: np.ndarray) -> int | None:
+    """The defect as which the zone is annotated, and not predicted; None if there is none."""
+    for other in range(annotated.shape[2]):
+        there = zone & annotated[:, :, other]
+        if other != d and there.sum() >= zone.sum() / 2 and not (there & predicted[:, :, other]).any():
+            return other
+    return None
+
+
+def _found_as_another(zone: np.ndarray, d: int, predicted: np.ndarray, annotated: np.ndarray) -> bool:
+    """Whether it is predicted as a defect that is not annotated there: reported as a wrong defect."""
+    return any(
+        (zone & predicted[:, :, other]).any() and not (zone & annotated[:, :, other]).any()
+        for other in range(annotated.shape[2])
+        if other != d
+    )
+
+
+def _zones(mask: np.ndarray) -> Iterator[np.ndarray]:
+    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return (numbers == k for k in range(1, count))
+
+
+def _suspect(
+    image: int, d: int, kind: str, zone: np.ndarray, score: float, annotated: int | None = None
+) -> Suspect:
+    return Suspect(image, d, kind, score, box_of(zone), int(zone.sum()), annotated)
+
+
+def box_of(zone: np.ndarray) -> tuple[int, int, int, int]:
+    """(left, top, width, height) of a zone (H, W) bool that is not empty."""
+    left, top, width, height = cv2.boundingRect(zone.astype(np.uint8))
+    return left, top, width, height
+
+
+def _once(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Several annotated regions that one find touches dispute the same border."""
+    return list({(s.kind, s.box): s for s in suspects}.values())
+
+
+def ranked(images: Iterable[Sequence[Regions]]) -> list[Suspect]:
+    """All suspects, the most suspicious first; ties by image.
+
+    images: of each image what `compare` says of each of D defects. A find counts as much as its model's
+    finds of at least that confidence are annotated ones (precision); silence, and a find of another size, as
+    much as annotated regions are found (recall). So suspects of a defect that the model has not learnt come
+    last.
+    """
+    columns = list(zip(*images, strict=True))
+    found = [suspect for column in columns for suspect in _weighed(column)]
+    return sorted(found, key=lambda suspect: (-suspect.score, suspect.image, suspect.box))
+
+
+def _weighed(column: Sequence[Regions]) -> Iterator[Suspect]:
+    """The suspects of one defect over all images, scores times how often the model is right."""
+    annotated, found = (sum(getattr(regions, key) for regions in column) for key in ("annotated", "found"))
+    recall = (found + 1) / (annotated + 2)  # Laplace's rule: nothing is known of a defect that is nowhere
+    agreed = np.sort([confidence for regions in column for confidence in regions.agreed])
+    suspects = [suspect for regions in column for suspect in regions.suspects]
+    new = np.sort([s.score for s in suspects if s.kind in (MISSING, WRONG_DEFECT)])
+    for suspect in suspects:
+        trust = recall
+        if suspect.kind in (MISSING, WRONG_DEFECT):
+            right, wrong = (len(v) - np.searchsorted(v, suspect.score) for v in (agreed, new))
+            trust = (right + 1) / (right + wrong + 2)
+        yield replace(suspect, score=float(suspect.score * trust))
