@@ -216,18 +216,14 @@ def test_a_run_stopped_by_sigterm_is_marked_killed(tmp_path):
 
 @pytest.mark.slow
 def test_one_of_every_option_trains_at_smoke_scale(tmp_path):
-    """Each option of each group runs for an epoch or two; large models only take one step."""
+    """Each option of the groups that tests/run/golden.py does not go through runs for an epoch or two; large
+    models only take one step."""
     from sbp.build import trainer as build
     from tests.conftest import make_config
 
     tried = 0
-    groups = (
-        "selection aggregation staleness upsampling loss optimizer scheduler defects beta augmentation model"
-    )
-    for group in groups.split():
+    for group in ["scheduler", "defects", "beta", "augmentation", "guard", "model"]:
         for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
-            if path.stem == "reducible":  # needs a model that was trained before
-                continue
             overrides = [f"{group}={path.stem}", f"output_root={tmp_path}"]
             if group == "model":
                 overrides += ["scale.image_size=32", "trainer.batch_size=4", "budget.compute=0.1"]
@@ -235,7 +231,7 @@ def test_one_of_every_option_trains_at_smoke_scale(tmp_path):
     if root := os.environ.get("SBP_MAGNETIC_TILE"):
         overrides = ["data=magnetic_tile", f"data.root={root}", f"output_root={tmp_path}"]
         tried += _short_run(build, make_config(*overrides))
-    assert tried >= 40
+    assert tried >= 15
 
 
 def _short_run(build, config) -> int:

@@ -27,7 +27,7 @@ from sbp.tracking.runs import read_runs
 from sbp.tracking.store import open_store
 from sbp.utils.progress import IN_SWEEP
 from tests.conftest import ROOT, make_config
-from tests.processes import command, fresh, sbp, start
+from tests.processes import command, sbp, start
 
 PARENT = "mlflow.parentRunId"
 
@@ -46,14 +46,12 @@ HERE = "hydra/launcher=basic"
 """One job after the other in one process: quicker than processes that have all to import first."""
 
 
-@pytest.fixture(scope="module", params=["basic", pytest.param("parallel", marks=pytest.mark.slow)])
-def grid(request, tmp_path_factory) -> Path:
-    """The output folder of a section of two arms: here, and in processes of their own as by default."""
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory) -> Path:
+    """The output folder of a section of two arms. Those of tests/sweep/test_reproduce.py are swept in
+    processes of their own, as by default."""
     output = tmp_path_factory.mktemp("grid")
-    if request.param == "parallel":
-        done = fresh("sbp.train", "-m", "experiment=two_defects", *ARMS, output=output)
-    else:
-        done = sbp("-m", "experiment=two_defects", *ARMS, HERE, output=output)
+    done = sbp("-m", "experiment=two_defects", *ARMS, HERE, output=output)
     assert done.returncode == 0, done.stderr
     return output
 
