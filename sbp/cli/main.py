@@ -1,4 +1,4 @@
-"""The `sbp` command: train, options, data, report, predict, evaluate, review, sync, ui."""
+"""The `sbp` command: train, options, data, report, predict, evaluate, review, mine, sync, ui."""
 
 import argparse
 import io
@@ -22,6 +22,7 @@ sbp report [--scale cpu] [--recorded]       the claims beside what was measured,
 sbp predict CHECKPOINT FOLDER [--out DIR]   masks and overlays for a folder of images
 sbp evaluate CHECKPOINT [--split test]      metrics and false alarms of a split; all of it as --out FILE.json
 sbp review RUN [--folds 5]                  training annotations that may be wrong: a list, a sheet, proposals
+sbp mine CHECKPOINT FOLDER [--images 50]    which images without annotations to annotate next
 sbp sync [FOLDER]                           send to MLflow what runs could not send
 sbp ui [--port 5000]                        the MLflow UI on the local store
 """
@@ -56,7 +57,22 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--shown", type=int, default=100, help=about)
     check.add_argument("--to", default="labelme", help="layout of the proposals: masks, coco or labelme")
     check.add_argument("--threshold", type=float, default=0.5, help="probability of a predicted pixel")
-    for user in (predict, evaluate, check):
+    dig = command(_mine, "which images without annotations to annotate next")
+    dig.add_argument("checkpoint", type=Path)
+    dig.add_argument("folder", type=Path)
+    dig.add_argument("--out", type=Path, default=None, help="default: mined/ beside the checkpoint")
+    dig.add_argument("--images", type=int, default=None, help="budget in images (default 50)")
+    dig.add_argument("--defects", type=float, default=None, help="budget in defects that the model expects")
+    dig.add_argument("--by", default="entropy", help="entropy, healthy_loss, bald, stratified or random")
+    dig.add_argument("--aggregation", default="topk_mean", help="of the score's map: max, mean or topk_mean")
+    dig.add_argument("--mc-dropout", type=int, default=0, help="passes, which bald needs (default 0)")
+    dig.add_argument(
+        "--power", type=float, default=4.0, help="of stratified: how sharply it ranks (default 4)"
+    )
+    dig.add_argument("--copy", action="store_true", help="copy the chosen images instead of linking them")
+    dig.add_argument("--workers", type=int, default=None, help="threads that decode (default: one per core)")
+    dig.add_argument("--seed", type=int, default=0)
+    for user in (predict, evaluate, check, dig):
         user.add_argument("--device", default="cpu")
     report = command(_report, "the claims beside what was measured, as a page")
     report.add_argument("sections", nargs="*", help="default: all")
@@ -133,6 +149,12 @@ def _review(arguments: argparse.Namespace) -> None:
     from sbp.cli.review import review
 
     review(arguments)
+
+
+def _mine(arguments: argparse.Namespace) -> None:
+    from sbp.cli.mine import mine
+
+    sys.exit(mine(arguments))
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -73,7 +73,7 @@ def predictions(
     cannot be used, and at any time where the disk is full.
     """
     folder, out = Path(folder), Path(out)
-    digest = _digest(Path(checkpoint))
+    digest = digest_of(Path(checkpoint))
     model, compute, trained, config = restore(checkpoint, device)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -118,7 +118,7 @@ class _Predictor:
             pixels = read_as_trained(path, self.config)
             probabilities = self._probabilities(pixels)
         except UNREADABLE as error:
-            row = Row(image, (), _reason(path, error), output)
+            row = Row(image, (), reason_of(path, error), output)
         else:
             highest = tuple(float(probabilities[:, :, d].max()) for d in range(len(defects)))
             self._write(pixels, probabilities > self.threshold, output)
@@ -129,7 +129,7 @@ class _Predictor:
 
     def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """(H, W, C) uint8 to (H, W, D) float32."""
-        resizer = _resizer(self.config, pixels.shape)
+        resizer = resizer_of(self.config, pixels.shape)
         with evaluating(self.model):
             logits = self.model(self.compute.inputs(torch.from_numpy(resizer.image(pixels))[None]))
         probability = logits.sigmoid()[0].permute(1, 2, 0).float().cpu().numpy()
@@ -159,7 +159,7 @@ def read_as_trained(path: Path, config: Config) -> np.ndarray:
     return read_image(path, config.data.channels, white_level, shown)
 
 
-def _reason(path: Path, error: Exception) -> str:
+def reason_of(path: Path, error: Exception) -> str:
     """Why an image could not be predicted, in one line."""
     if isinstance(error, UserError):
         return str(error)
@@ -167,7 +167,7 @@ def _reason(path: Path, error: Exception) -> str:
     return f"{path}: cannot be read ({reason or type(error).__name__})"
 
 
-def _resizer(config: Config, shape: Sequence[int]) -> Resizer:
+def resizer_of(config: Config, shape: Sequence[int]) -> Resizer:
     """How an image of `shape` was brought to the model's size in training; with tiles it keeps its own."""
     if tiled(config):
         return Resizer(shape[0], shape[1], "tile")
@@ -175,7 +175,7 @@ def _resizer(config: Config, shape: Sequence[int]) -> Resizer:
     return Resizer(size, size, getattr(config.data, "fit", "resize"))
 
 
-def _digest(checkpoint: Path) -> str:
+def digest_of(checkpoint: Path) -> str:
     """Of its content, taken before it is loaded: were it replaced meanwhile, the next call predicts anew."""
     if not checkpoint.is_file():
         return ""

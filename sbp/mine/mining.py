@@ -1,0 +1,354 @@
+"""A folder of images without annotations: which of them to annotate next."""
+
+import csv
+import io
+import logging
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import torch
+
+from sbp.config import Config
+from sbp.data.audit.fingerprints import SIDE, texture
+from sbp.data.audit.near import near_pairs
+from sbp.data.disk.decode import SUFFIXES
+from sbp.data.disk.resize import Resizer
+from sbp.errors import UserError
+from sbp.mine.choose import NOTHING, Choice, ranking, strata_of, stratified_ranking, within_budget
+from sbp.mine.record import Scored, ScoreRecord
+from sbp.mine.scores import (
+    AGGREGATIONS,
+    BALD,
+    ENTROPY,
+    EXPECTED,
+    HEALTHY_LOSS,
+    HIGHEST,
+    Believer,
+    names_of,
+    scores_of,
+)
+from sbp.plots.contact_sheet import contact_sheet
+from sbp.plots.style import save_png
+from sbp.predict.folder import UNREADABLE, digest_of, read_as_trained, reason_of, resizer_of
+from sbp.predict.model import restore
+from sbp.predict.names import images_below
+from sbp.run.results_version import RESULTS_VERSION
+from sbp.utils.files import sole_writer, write_atomically
+from sbp.utils.progress import CountProgress
+
+STRATIFIED, RANDOM = "stratified", "random"
+RULES = (ENTROPY, HEALTHY_LOSS, BALD, STRATIFIED, RANDOM)
+SHOWN = 64
+"""Images on the sheet at most."""
+SIDE_SHOWN = 256
+"""Pixels of their longer side there at most."""
+AHEAD = 4
+"""Batches that are decoded ahead."""
+
+log = logging.getLogger("sbp")
+
+
+@dataclass(frozen=True)
+class Mined:
+    """What was found. images: relative to the folder, all that could be read; scores: (N,) by the rule;
+    order: (N,) numbers of images, the first to annotate first; choice: within the budget; expected: (N,)
+    defects in each. errors: what could not be read. table, sheet, folder: what was written."""
+
+    images: list[PurePosixPath]
+    scores: np.ndarray
+    order: np.ndarray
+    choice: Choice
+    expected: np.ndarray
+    errors: list[str]
+    table: Path
+    sheet: Path
+    folder: Path
+
+
+def mine(
+    checkpoint: str | Path,
+    folder: str | Path,
+    out: str | Path | None = None,
+    images: int | None = 50,
+    defects: float | None = None,
+    by: str = ENTROPY,
+    aggregation: str = "topk_mean",
+    dropout: int = 0,
+    power: float = 4.0,
+    copy: bool = False,
+    workers: int | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+) -> Mined:
+    """Rank the images in `folder` and its subfolders by what annotating them would teach the model.
+
+    images, defects: the budget, so many images, or so many defects as the model expects in them; None for no
+    limit. by: a score, `entropy`, `healthy_loss` or `bald` (its largest over the defects); `stratified`, the
+    entropy with the defects that the model sees, and none, taking turns (`power`: how sharply, see
+    stratified_ranking); `random`. aggregation: of the score's map, one of AGGREGATIONS. dropout: passes of
+    Monte-Carlo dropout, which `bald` needs. copy: the chosen images, instead of links to them. workers:
+    threads that decode. seed: of what is drawn.
+
+    Leaves in `out` (default: `mined` beside the checkpoint) scores.csv, a row per image as it comes, so that
+    another call with the same checkpoint goes on there and another rule or budget costs no pass; ranking.csv;
+    sheet.png; and chosen/, the chosen images and list.csv. An image that cannot be read is left out and
+    named. Memory grows by a row per image. Raises UserError, before the first image, for what cannot be used.
+    """
+    folder, target = Path(folder), Path(out) if out else Path(checkpoint).parent / "mined"
+    _check(images, defects, by, aggregation, dropout, power, folder)
+    digest = digest_of(Path(checkpoint))
+    model, compute, trained, config = restore(checkpoint, device)
+    believer = Believer(model, compute, dropout)
+    found = images_below(folder, [target])
+    if not found:
+        raise UserError(f"{folder}: no images in it ({', '.join(SUFFIXES)})")
+    record = ScoreRecord(target, names_of(trained.defects, dropout))
+    with sole_writer(target):
+        about = {"folder": str(folder.resolve()), "checkpoint": digest, "dropout": dropout}
+        if not record.open(about | {"results_version": RESULTS_VERSION}):
+            log.warning(
+                "%s: was made with another checkpoint, folder or --mc-dropout, all is scored anew", target
+            )
+        _score(folder, found, record, believer, config, workers)
+        rows = [row for image in found if not (row := record.rows[image]).error]
+        errors = [row.error for image in found if (row := record.rows[image]).error]
+        if not rows:
+            raise UserError(f"{folder}: none of its {len(found)} images can be read: {errors[0]}")
+        values = {name: np.array([row.values[c] for row in rows]) for c, name in enumerate(record.columns)}
+        of = _Columns(values, trained.defects)
+        rng = np.random.default_rng(seed)
+        scores, order = _ranked(of, by, aggregation, power, rng)
+        names = [row.image for row in rows]
+        expected = of.stacked(EXPECTED).sum(axis=1)
+        alike = _Alike(folder, names, config)
+        choice = within_budget(order.tolist(), expected, images, defects, alike)
+        mined = Mined(
+            names, scores, order, choice, expected, errors,
+            target / "ranking.csv", target / "sheet.png", target / "chosen",
+        )  # fmt: skip
+        _write_ranking(mined, of)
+        _write_sheet(mined, folder, believer, config, trained.defects)
+        _write_chosen(mined, folder, copy)
+    return mined
+
+
+def _check(
+    images: int | None,
+    defects: float | None,
+    by: str,
+    aggregation: str,
+    dropout: int,
+    power: float,
+    folder: Path,
+) -> None:
+    if images is not None and images < 1:
+        raise UserError(f"--images {images}: must be at least 1")
+    if defects is not None and not defects > 0:
+        raise UserError(f"--defects {defects:g}: must be above 0")
+    if by not in RULES:
+        raise UserError(f"--by {by}: must be one of {', '.join(RULES)}")
+    if aggregation not in AGGREGATIONS:
+        raise UserError(f"--aggregation {aggregation}: must be one of {', '.join(AGGREGATIONS)}")
+    if dropout < 0 or dropout == 1:
+        raise UserError(f"--mc-dropout {dropout}: must be 0 or at least 2")
+    if by == BALD and not dropout:
+        raise UserError("--by bald: needs passes of Monte-Carlo dropout, as --mc-dropout 8")
+    if not power > 0:
+        raise UserError(f"--power {power:g}: must be above 0")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+
+
+class _Columns:
+    """The record's columns, by name."""
+
+    def __init__(self, values: dict[str, np.ndarray], defects: Sequence[str]):
+        self.values, self.defects = values, defects
+
+    def stacked(self, name: str) -> np.ndarray:
+        """(N, D) of each defect."""
+        return np.stack([self.values[f"{name}/{defect}"] for defect in self.defects], axis=1)
+
+
+def _ranked(
+    of: _Columns, by: str, aggregation: str, power: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (N,) and the order (N,)."""
+    score = ENTROPY if by in (STRATIFIED, RANDOM) else by
+    scores = of.stacked(f"{score}/{aggregation}").max(axis=1)
+    if by == RANDOM:
+        return scores, rng.permutation(len(scores))
+    if by == STRATIFIED:
+        return scores, stratified_ranking(scores, strata_of(of.stacked(HIGHEST)), power, rng)
+    return scores, ranking(scores)
+
+
+def _score(
+    folder: Path,
+    images: Sequence[PurePosixPath],
+    record: ScoreRecord,
+    believer: Believer,
+    config: Config,
+    workers: int | None,
+) -> None:
+    """Score what is not scored yet, a batch at a time; decoding runs ahead in threads."""
+    left = [image for image in images if not record.is_done(image, folder / image)]
+    if len(left) < len(images):
+        log.info("%d of %d images are scored", len(images) - len(left), len(images))
+    progress, done = CountProgress("scoring"), len(images) - len(left)
+    size = 1 if getattr(config.data, "fit", "") == "tile" else config.evaluation.batch_size
+    parts = [left[start : start + size] for start in range(0, len(left), size)]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for part in _ahead(pool, parts, lambda image: _read(folder, image, config)):
+            record.append(_scored(part, believer))
+            done += len(part)
+            progress(done, len(images))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    parts: Sequence[Sequence[PurePosixPath]],
+    read: Callable[[PurePosixPath], "_Read"],
+) -> Iterator[list["_Read"]]:
+    """What was read of each part, in order; a few parts are read ahead, never all."""
+    waiting: deque[list[Future[_Read]]] = deque()
+    for part in parts:
+        waiting.append([pool.submit(read, image) for image in part])
+        if len(waiting) > AHEAD:
+            yield [future.result() for future in waiting.popleft()]
+    while waiting:
+        yield [future.result() for future in waiting.popleft()]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One image as the model sees it, (H, W, C) uint8; None, and why, if it cannot be read."""
+
+    image: PurePosixPath
+    size: int
+    modified_ns: int
+    pixels: np.ndarray | None
+    error: str = ""
+
+
+def _read(folder: Path, image: PurePosixPath, config: Config) -> _Read:
+    path = folder / image
+    try:
+        about = path.stat()
+        pixels = read_as_trained(path, config)
+        return _Read(image, about.st_size, about.st_mtime_ns, resizer_of(config, pixels.shape).image(pixels))
+    except UNREADABLE as error:
+        return _Read(image, 0, 0, None, reason_of(path, error))
+
+
+def _scored(part: Sequence[_Read], believer: Believer) -> list[Scored]:
+    good = [(read, read.pixels) for read in part if read.pixels is not None]
+    rows = [Scored(r.image, 0, 0, r.error, np.empty(0)) for r in part if r.pixels is None]
+    if good:
+        images = torch.from_numpy(np.stack([pixels for _, pixels in good]))
+        values = scores_of(*believer(images, [str(read.image) for read, _ in good])).cpu().numpy()
+        rows += [
+            Scored(read.image, read.size, read.modified_ns, "", row)
+            for (read, _), row in zip(good, values, strict=True)
+        ]
+    return rows
+
+
+class _Alike:
+    """Which images look like which others, moved, turned or under another exposure; see near_pairs."""
+
+    def __init__(self, folder: Path, images: Sequence[PurePosixPath], config: Config):
+        self.folder, self.images, self.config = folder, images, config
+        self.textures: dict[int, np.ndarray] = {}
+        self.factor = 0.0
+
+    def __call__(self, numbers: Sequence[int]) -> dict[int, list[int]]:
+        for number in numbers:
+            if number not in self.textures:
+                pixels = read_as_trained(self.folder / self.images[number], self.config)
+                self.factor = self.factor or SIDE / max(pixels.shape[:2])
+                self.textures[number] = texture(pixels, self.factor)
+        pairs, _ = near_pairs([self.textures[number] for number in numbers])
+        found: dict[int, list[int]] = {}
+        for pair in pairs:
+            for one, other in ((pair.i, pair.j), (pair.j, pair.i)):
+                found.setdefault(numbers[one], []).append(numbers[other])
+        return found
+
+
+def _write_ranking(mined: Mined, of: _Columns) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["rank", "image", "chosen", "score", "expected_defects", "surest_defect", "looks_like"])
+    strata, chosen = strata_of(of.stacked(HIGHEST)), set(mined.choice.chosen)
+    for rank, number in enumerate(mined.order.tolist(), 1):
+        sure = "" if strata[number] == NOTHING else of.defects[strata[number]]
+        twin = mined.choice.duplicate_of.get(number)
+        writer.writerow(
+            [
+                rank,
+                mined.images[number],
+                "yes" if number in chosen else "",
+                f"{mined.scores[number]:.5g}",
+                f"{mined.expected[number]:.3g}",
+                sure,
+                "" if twin is None else mined.images[twin],
+            ]
+        )
+    write_atomically(mined.table, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _write_sheet(
+    mined: Mined, folder: Path, believer: Believer, config: Config, defects: Sequence[str]
+) -> None:
+    """The first of the chosen images with what the model sees in them."""
+    shown, masks, titles = [], [], []
+    for number in mined.choice.chosen[:SHOWN]:
+        read = _read(folder, mined.images[number], config)
+        if read.pixels is None:
+            continue
+        p, _ = believer(torch.from_numpy(read.pixels[None]), [str(read.image)])
+        seen = (p[0].permute(1, 2, 0).cpu().numpy() >= 0.5).astype(np.uint8)
+        height, width = read.pixels.shape[:2]
+        factor = min(1.0, SIDE_SHOWN / max(height, width))
+        resizer = Resizer(max(1, round(height * factor)), max(1, round(width * factor)), "resize")
+        shown.append(resizer.image(read.pixels))
+        masks.append(resizer.masks(seen.astype(bool)))
+        titles.append(read.image.stem)
+    if shown:
+        height, width = (max(image.shape[axis] for image in shown) for axis in (0, 1))
+        pairs = [
+            (_padded(a, height, width), _padded(m, height, width)) for a, m in zip(shown, masks, strict=True)
+        ]
+        images, masks = (list(arrays) for arrays in zip(*pairs, strict=True))
+        sheet = contact_sheet(images, masks, titles, defects, 8, max(1, 128 // max(height, width)))
+        save_png(sheet, mined.sheet)
+
+
+def _padded(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    border = (0, height - array.shape[0], 0, width - array.shape[1])
+    return cv2.copyMakeBorder(array, *border, cv2.BORDER_CONSTANT, value=0).reshape(height, width, -1)
+
+
+def _write_chosen(mined: Mined, folder: Path, copy: bool) -> None:
+    """Links to the chosen images, or copies, under their own names below chosen/; what lay there goes."""
+    if mined.folder.is_dir() and not (mined.folder / "list.csv").is_file() and any(mined.folder.iterdir()):
+        raise UserError(f"{mined.folder}: holds what is not from here; choose another folder with --out")
+    shutil.rmtree(mined.folder, ignore_errors=True)
+    for number in mined.choice.chosen:
+        source, target = (folder / mined.images[number]).resolve(), mined.folder / mined.images[number]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if copy:
+            shutil.copyfile(source, target)
+        else:
+            target.symlink_to(source)
+    text = "".join(f"{mined.images[number]}\n" for number in mined.choice.chosen)
+    mined.folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(mined.folder / "list.csv", ("image\n" + text).encode("utf-8", "surrogateescape"))
