@@ -38,7 +38,8 @@ def build_source(config: c.DataConfig, output_root: str | Path) -> Source:
     fractions = {"train": 1 - val - test, "val": val, "test": test}
     splitting = Splitting(fractions, config.seed, config.split_by, file, config.official_splits)
     digest_cache = Path(output_root) / "cache" / "contents.json"
-    return ListedSource(config.name, listing, reading, splitting, digest_cache)
+    known = None if config.known is None else Path(config.root or "").expanduser() / config.known
+    return ListedSource(config.name, listing, reading, splitting, digest_cache, known)
 
 
 def _split_file(config: c.DiskData, output_root: str | Path) -> Path:

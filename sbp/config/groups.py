@@ -77,7 +77,8 @@ class DiskData(DataConfig):
     the split is kept, None: in the output folder; official_splits: keep those that the set comes with; exif:
     `apply`, rotate images as EXIF says, or `ignore`, None: as the tools do that write the layout; on_bad:
     stop at a file that cannot be trusted, or skip its image and say so; cache: decode once to disk, stream
-    from the files, or auto: as the disk has room."""
+    from the files, or auto: as the disk has room; known: a table of the images that were not annotated for
+    every defect, see sbp.data.disk.known."""
 
     root: str | None = None
     fit: str = "resize"
@@ -91,6 +92,7 @@ class DiskData(DataConfig):
     on_bad: str = "stop"
     tile_overlap: float = 0.25
     cache: str = "auto"
+    known: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

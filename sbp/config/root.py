@@ -26,7 +26,8 @@ IF_EXISTS = {
 class Config:
     """The root: one run. section, label: the experiment it belongs to and what it is called there. exclusive:
     nothing else runs on the machine, so that its seconds may be compared. if_exists: what to do where a run
-    of the same config and code is there, see IF_EXISTS."""
+    of the same config and code is there, see IF_EXISTS. init_from: checkpoint whose weights the run begins
+    with, see sbp.run.initial."""
 
     seed: int = MISSING
     run_name: str | None = None
@@ -34,6 +35,7 @@ class Config:
     label: str | None = None
     exclusive: bool = False
     if_exists: str = "auto"
+    init_from: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     output_root: str = MISSING
     run_dir: str = MISSING

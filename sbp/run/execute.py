@@ -16,6 +16,7 @@ from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.metric_log import EPOCHS
 from sbp.run.fingerprint import fingerprint
 from sbp.run.holdout import checked_holdout, score_with_holdout
+from sbp.run.initial import initial_model
 from sbp.run.ranks import check_processes, dismiss, leading
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.run.state import check_disk_space, interrupted_runs, load_state, remove_state, unfinished
@@ -51,7 +52,7 @@ def run(
     processes = check_processes(config)
     build.set_threads(config, torchrun.local_count(processes))
     seed_everything(config.seed)
-    model = build.build_model(config, len(config.data.defects))
+    model = initial_model(config)
     holdout = checked_holdout(config)
     data = open_cached(config)
     build.check_defects(config.defects.focus, data)

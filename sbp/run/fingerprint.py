@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 from sbp.build.data import content
 from sbp.config import Config, DiskData, flattened
@@ -27,6 +28,7 @@ NOT_RESULTS = {
     "data.split_file",
     # their effect is in the content of the images on disk
     "data.exif",
+    "data.known",
     "data.official_splits",
 }
 
@@ -38,6 +40,7 @@ LATER = {
     "guard.name": "none",
     "scoring.weights": "current",
     "selection.stands_out": 0.0,
+    "init_from": None,
     "folds.count": 0,
     "folds.without": 0,
 }
@@ -62,10 +65,20 @@ def fingerprint(config: Config) -> str:
         for key, value in flattened(config).items()
         if key not in ignored and not key.startswith(UNUSED) and not (key in LATER and LATER[key] == value)
     }
+    if config.init_from is not None:
+        values["init_from"] = file_digest(Path(config.init_from))
     if isinstance(config.data, DiskData) and config.data.root:
         values["data.root"] = content(config.data, config.output_root)
     text = json.dumps([RESULTS_VERSION, foreign_sources(config), values], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Of a file's content; empty for one that is not there, which using it will say."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def foreign_sources(config: Config) -> dict[str, str]:

@@ -22,6 +22,7 @@ from sbp.engine.trainer import restore
 from sbp.errors import TrainingDiverged, UserError
 from sbp.run import ranks as exchange
 from sbp.run.holdout import checked_holdout, score_with_holdout
+from sbp.run.initial import initial_model
 from sbp.run.state import load_state
 from sbp.seeding import restore_generators, seed_everything
 from sbp.utils import torchrun
@@ -59,7 +60,7 @@ def follow(ranks: Ranks, config: Config, resumed: str | None) -> None:
     build.set_threads(config, torchrun.local_count(ranks.count))
     seed_everything(config.seed)
     state = load_state(Path(config.run_dir), resumed) if resumed else None
-    model = build.build_model(config, len(config.data.defects))
+    model = initial_model(config)
     trainer = build.build_trainer(config, model, open_cached(config), Progress(), ranks)
     if (holdout := checked_holdout(config)) is not None:
         score_with_holdout(trainer, config, holdout)

@@ -45,9 +45,9 @@ def published(tmp_path_factory) -> None:
     )
 
 
-def section_plan(section: str, scale: str = "smoke") -> Plan:
+def section_plan(section: str, scale: str = "smoke", seeds: str = "0") -> Plan:
     where = [f"data.root={ROOTS[section]}"] if section in ROOTS else []
-    return plan_of("-m", f"experiment={section}", f"scale={scale}", "seed=0,1", *where)
+    return plan_of("-m", f"experiment={section}", f"scale={scale}", f"seed={seeds}", *where)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def section_plan(section: str, scale: str = "smoke") -> Plan:
     ],
 )
 def test_every_job_of_every_section_composes(section, scale):
-    plan = section_plan(section, scale)
+    plan = section_plan(section, scale, seeds="0,1" if scale == "smoke" else "0")
     assert plan.sweep
     assert plan.complete
     assert all(job.config.section == section for job in plan.jobs)
@@ -77,7 +77,7 @@ def test_an_arm_is_the_same_run_in_every_section():
             name = (config.data.name, config.label, config.budget.compute, config.seed)
             found = fingerprint(config)
             assert known.setdefault(name, found) == found
-    assert len(known) >= 2 * 20
+    assert len(known) >= 20
 
 
 def test_what_is_recorded_is_what_the_config_makes():
@@ -118,7 +118,7 @@ def test_every_experiment_sweeps_and_composes(name):
 
 @pytest.mark.parametrize("section", KNOWN, ids=lambda section: section.name)
 def test_a_section_has_the_arms_that_its_experiment_runs(section: Section):
-    jobs = [job for job in section_plan(section.experiment).jobs if job.config.seed == 0]
+    jobs = section_plan(section.experiment).jobs
 
     def swept(group: str) -> list[str]:
         chosen = [c.partition("=") for job in jobs for c in job.overrides]

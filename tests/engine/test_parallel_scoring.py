@@ -90,6 +90,7 @@ def test_a_process_trains_the_same_as_a_thread_bit_for_bit(toy_data):
     np.testing.assert_array_equal(thread.sampler.book.scores, process.sampler.book.scores)
 
 
+@pytest.mark.slow
 def test_a_scoring_process_that_is_killed_is_replaced_and_changes_nothing(toy_data, caplog):
     undisturbed, _ = watched(toy_data, *BESIDE)
     trainer = make_trainer(toy_data, *BESIDE, "scoring.parallel=process")

@@ -45,6 +45,7 @@ def test_a_launcher_whose_extra_is_not_installed_is_one_line(launcher, extra, mo
         check_overrides(["-m", f"hydra/launcher={launcher}", "seed=0,1"])
 
 
+@pytest.mark.slow
 def test_a_machine_without_slurm_is_one_line(tmp_path):
     with running(Sweep(tmp_path, "hydra/launcher=slurm", environment={"PATH": ""})) as sweep:
         assert sweep.wait() == 2, sweep.said

@@ -14,6 +14,7 @@ import numpy as np
 from sbp.data.disk.annotations import Annotation, ColourMask, MaskFile, merged_mask
 from sbp.data.disk.content import file_digests
 from sbp.data.disk.decode import image_shape, orientation, read_image
+from sbp.data.disk.known import read_known, unknown_as_void
 from sbp.data.disk.listing import Item, Listing
 from sbp.data.disk.resize import Resizer
 from sbp.data.source import SPLITS, Sample
@@ -62,7 +63,7 @@ class ListedSource:
     annotated never vanishes in resizing. Raises UserError, before pixels of images are read, for values out
     of range, names that occur twice, an empty split, and a defect that no training image holds. Mask files
     are read to see which defects an image holds, where neither the layout nor the split file says it.
-    digest_cache: see file_digests.
+    digest_cache: see file_digests. known_file: see sbp.data.disk.known.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ListedSource:
     reading: Reading
     splitting: Splitting
     digest_cache: Path | None = None
+    known_file: Path | None = None
 
     def __post_init__(self) -> None:
         self.defects, self.skip_bad = self.listing.defects, self.reading.skip_bad
@@ -82,6 +84,8 @@ class ListedSource:
             val, test = splitting.fractions["val"], splitting.fractions["test"]
             keys = f"data.val_fraction={val} data.test_fraction={test}"
             raise UserError(f"{keys}: each must be above 0, both together below 1")
+        names = {item.name for item in items}
+        self.known = {} if self.known_file is None else read_known(self.known_file, self.defects, names)
         file = SplitFile(splitting.file)
         held = [self._defects_of(item, file) for item in items]
         self.labels = np.array([[defect in found for defect in self.defects] for found in held])
@@ -147,6 +151,8 @@ class ListedSource:
         for item, split in zip(items, self.splits_of, strict=True):
             digest.update(json.dumps([item.name, split, _identity(item, digest_of)]).encode())
         values = vars(self.reading) | {"loader": LOADER_VERSION, "defects": list(self.defects)}
+        if self.known:
+            values["known"] = {name: sorted(known) for name, known in sorted(self.known.items())}
         return values | {"files": digest.hexdigest()}
 
     @cached_property
@@ -166,6 +172,8 @@ class ListedSource:
         item = self.members[split][index]
         read = read_item(item, self.defects, self.reading)
         image, masks = self.resizer.image(read.image), self.resizer.masks(read.masks, read.void)
+        if item.name in self.known:
+            masks = unknown_as_void(masks, self.defects, self.known[item.name])
         return Sample(image, masks, None, item.name, note=exif_note(item.image, self.reading.exif))
 
 
