@@ -1,8 +1,8 @@
-"""Part of `make record`: the tables of docs/results.md and docs/metrics.md, the tally, and pictures."""
+"""Part of `make record`: the tables of docs/results.md, beyond.md and metrics.md, the tally, and pictures."""
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from sbp.report.documents import claims_table, markdown_rows, replace_between
 from sbp.report.measures import SHORT
 from sbp.report.page import ClaimRow, Estimate, seeds_text, tally
 from sbp.report.results import read_rows
-from sbp.report.sections import chosen_sections
+from sbp.report.sections import Section, chosen_sections
 from sbp.run.results_version import RESULTS_VERSION
 
 PICTURES = ("convergence-1-budgets", "two-defects-2-curves", "efficiency-1-bars")
@@ -27,11 +27,21 @@ COLUMNS = {
     "test/map/scratch": "test A",
     "test/map/broken": "test B",
 }
+BEYOND = {
+    "epochs": "epochs",
+    "test/map": "test mAP",
+    "test/clean_map": "by true masks",
+    "test/false_regions/r50": "false regions per healthy image at recall 0.5",
+    "test/lookalike_false_regions/r50": "per look-alike",
+}
+"""Columns of the sections that are not of the blog's grid; those without a number are left out."""
 
 
 def main(root: Path = ROOT) -> None:
     """Rewrite what stands between the markers of each document."""
-    claims, runs, speed = recorded_claims(), recorded_runs(), recorded_speed()
+    grid = [section for section in chosen_sections() if section.file and section.file.grid]
+    claims, runs, speed = recorded_claims(grid), recorded_runs(grid), recorded_speed()
+    everything = recorded_claims(chosen_sections())
     blocks = {
         "docs/results.md": {
             "speed": speed,
@@ -39,7 +49,8 @@ def main(root: Path = ROOT) -> None:
             "results": by_version(runs, results_table),
         },
         "docs/metrics.md": {"metrics": markdown_table()},
-        "README.md": {"speed": speed, "tally": by_version(claims, lambda rows: f"**{tally(rows)}.**")},
+        "docs/beyond.md": {"beyond": beyond_text([s for s in chosen_sections() if s not in grid])},
+        "README.md": {"speed": speed, "tally": by_version(everything, lambda rows: f"**{tally(rows)}.**")},
     }
     for name, markers in blocks.items():
         text = (root / name).read_text(encoding="utf-8")
@@ -47,9 +58,20 @@ def main(root: Path = ROOT) -> None:
             text = replace_between(text, marker, block)
         (root / name).write_text(text, encoding="utf-8")
     copy_pictures(Path(output_root()) / "report" / "cpu" / "figures", root / "docs" / "images")
-    print(
-        f"{', '.join(blocks)}: {sum(map(len, claims.values()))} claims, {sum(map(len, runs.values()))} runs"
-    )
+    counts = [sum(map(len, found.values())) for found in (everything, recorded_runs(chosen_sections()))]
+    print(f"{', '.join(blocks)}: {counts[0]} claims, {counts[1]} runs")
+
+
+def beyond_text(sections: Sequence[Section]) -> str:
+    """Of each section that has been recorded: its claims, and what its runs reached."""
+    texts = []
+    for section in sections:
+        claims, runs = recorded_claims([section]), recorded_runs([section])
+        if runs:
+            texts.append(f"### {section.title}")
+            texts += [by_version(claims, claims_table)] if claims else []
+            texts.append(by_version(runs, lambda rows: results_table(rows, BEYOND)))
+    return "\n\n".join(texts) or "Nothing is recorded yet."
 
 
 def by_version(rows: Mapping[str, list[T]], table: Callable[[list[T]], str]) -> str:
@@ -71,10 +93,10 @@ def copy_pictures(figures: Path, images: Path) -> None:
             shutil.copyfile(figures / f"{name}.png", images / f"{name}.png")
 
 
-def recorded_claims() -> dict[str, list[ClaimRow]]:
-    """By results version: every claim with a recorded verdict, in the order of the sections."""
+def recorded_claims(sections: Sequence[Section]) -> dict[str, list[ClaimRow]]:
+    """By results version: every claim of these sections with a recorded verdict, in their order."""
     claims: dict[str, list[ClaimRow]] = {}
-    for section in chosen_sections():
+    for section in sections:
         versions = [_version(row) for row in read_rows(section.folder / "results.csv")]
         found: dict[str, list[dict[str, str]]] = {}
         for row in read_rows(section.folder / "verdicts.csv"):
@@ -90,13 +112,9 @@ def _claim(rows: list[dict[str, str]]) -> ClaimRow:
     return ClaimRow(last["id"], last["source"], last["claim"], rules, measured, last["verdict"])
 
 
-def recorded_runs() -> dict[str, list[dict[str, str]]]:
-    """By results version: every recorded run once, however many sections hold it."""
-    rows = {
-        row["run_id"]: row
-        for section in chosen_sections()
-        for row in read_rows(section.folder / "results.csv")
-    }
+def recorded_runs(sections: Sequence[Section]) -> dict[str, list[dict[str, str]]]:
+    """By results version: every recorded run of these sections once, however many of them hold it."""
+    rows = {row["run_id"]: row for section in sections for row in read_rows(section.folder / "results.csv")}
     runs: dict[str, list[dict[str, str]]] = {}
     for row in rows.values():
         runs.setdefault(_version(row), []).append(row)
@@ -113,8 +131,10 @@ def _version(row: dict[str, str]) -> str:
     return row.get("results.version") or FIRST
 
 
-def results_table(rows: Iterable[dict[str, str]]) -> str:
-    """Markdown: one line per arm and budget, mean and range over seeds, best test mAP first."""
+def results_table(rows: Sequence[dict[str, str]], columns: Mapping[str, str] = COLUMNS) -> str:
+    """Markdown: one line per arm and budget, mean and range over seeds, best test mAP first. columns: of the
+    recorded rows, with their headings; those without a number are left out."""
+    columns = {key: name for key, name in columns.items() if any(row.get(key) for row in rows)}
     arms: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         budget = row.get("budget") or SHORT
@@ -124,9 +144,9 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
     cells = []
     for label, members in ranked:
         there = seeds_text(len({row["seed"] for row in members}), len(seeds))
-        numbers = [str(_estimate(members, key)) for key in list(COLUMNS)[1:]]
+        numbers = [str(_estimate(members, key)) for key in list(columns)[1:]]
         cells.append([label, there, f"{_estimate(members, 'epochs').mean:.0f}", *numbers])
-    return markdown_rows(["run", "seeds", *COLUMNS.values()], cells)
+    return markdown_rows(["run", "seeds", *columns.values()], cells)
 
 
 def _estimate(rows: list[dict[str, str]], key: str) -> Estimate:

@@ -60,6 +60,8 @@ class ProposalWriter:
     def __init__(self, source: Source, train: Split, target: str, out: Path):
         self.source, self.train, self.out = source, train, out
         self.writer: Writer = TARGETS[target](out, source.defects)
+        members = source.members["train"] if isinstance(source, ListedSource) else []
+        self.items = {item.name: item for item in members}
 
     def put(self, image: int, masks: np.ndarray) -> None:
         """Training image number `image` with masks (H, W, D) bool, of the size that the model sees."""
@@ -88,7 +90,7 @@ class ProposalWriter:
         self.writer.put(file, zones, None, masks.shape[:2])
 
     def _put_file(self, source: ListedSource, image: int, masks: np.ndarray) -> None:
-        item = next(i for i in source.members["train"] if i.name == self.train.names[image])
+        item = self.items[self.train.names[image]]
         read = read_item(item, source.defects, source.reading)
         full, changed = read.masks.copy(), []
         before = np.asarray(self.train.masks[image]) == 1

@@ -151,6 +151,7 @@ def _did_not_learn(run: Path) -> set[str]:
 
 def _write_table(found: Review, source: Source, doubted: set[str]) -> None:
     """Boxes are in pixels of the image's file, where there is one."""
+    items = {item.name: item for item in source.members["train"]} if isinstance(source, ListedSource) else {}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -158,18 +159,14 @@ def _write_table(found: Review, source: Source, doubted: set[str]) -> None:
         name = found.images[s.image]
         called = "" if s.annotated is None else found.defects[s.annotated]
         other = "" if s.other is None else found.images[s.other]
-        box, learnt = _box_in_file(s, name, source), "yes" if name in doubted else ""
+        learnt, box = "yes" if name in doubted else "", s.box
+        if isinstance(source, ListedSource) and (
+            shape := image_shape(items[name].image, source.reading.exif)
+        ):
+            box = source.resizer.box_restored(s.box, shape)
         row = [rank, name, s.kind, found.defects[s.defect], called, f"{s.score:.4f}", *box, s.pixels]
         writer.writerow([*row, other, learnt])
     write_atomically(found.table, text.getvalue())
-
-
-def _box_in_file(suspect: Suspect, name: str, source: Source) -> tuple[int, int, int, int]:
-    if not isinstance(source, ListedSource):
-        return suspect.box
-    item = next(item for item in source.members["train"] if item.name == name)
-    shape = image_shape(item.image, source.reading.exif)
-    return suspect.box if shape is None else source.resizer.box_restored(suspect.box, shape)
 
 
 def _write_sheet(

@@ -256,6 +256,7 @@ DOCUMENTS = {
     "README.md": ["speed", "tally"],
     "docs/results.md": ["speed", "claims", "results"],
     "docs/metrics.md": ["metrics"],
+    "docs/beyond.md": ["beyond"],
 }
 
 
