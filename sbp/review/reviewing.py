@@ -2,7 +2,6 @@
 
 import csv
 import io
-import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ COLUMNS = (
     "other_image", "did_not_learn",
 )  # fmt: skip
 
-log = logging.getLogger("sbp")
+TABLE, PROPOSALS = "suspects.csv", "proposals"
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,14 @@ def review(
     proposals/. A review that was stopped goes on with the folds that are trained. Raises UserError, before
     anything is trained, for what a user can mend.
     """
+    _check(folds, shown, target, threshold)
     checkpoint = _checkpoint(Path(run))
-    if folds and folds < 2:
-        raise UserError(f"--folds {folds}: must be 0 or at least 2")
-    if target not in TARGETS:
-        raise UserError(f"--to {target}: must be one of {', '.join(TARGETS)}")
-    if shown < 1:
-        raise UserError(f"--shown {shown}: must be at least 1")
-    if not 0 < threshold < 1:
-        raise UserError(f"--threshold {threshold}: must be between 0 and 1")
     config = from_values(load_checkpoint(checkpoint).config)
     folder = Path(out) if out else checkpoint.parent / "review"
+    if folds and config.folds.count:
+        raise UserError(f"--folds {folds}: the run is one of a cross-validation itself; must be 0")
+    if (folder / PROPOSALS).exists() and not (folder / TABLE).is_file():
+        raise UserError(f"{folder / PROPOSALS}: is not from here; choose another folder with --out")
     source, data = build_source(config.data, config.output_root), open_cached(config)
     folder.mkdir(parents=True, exist_ok=True)
     if folds:
@@ -93,15 +89,26 @@ def review(
         suspects,
         data.train.names,
         data.defects,
-        folder / "suspects.csv",
+        folder / TABLE,
         folder / "sheet.html",
-        folder / "proposals",
+        folder / PROPOSALS,
     )
     doubted = _did_not_learn(checkpoint.parent)
     _write_table(found, source, doubted)
     _write_sheet(found, data, probabilities, folds, shown, doubted)
     _write_proposals(found, source, data, probabilities, target, shown, threshold)
     return found
+
+
+def _check(folds: int, shown: int, target: str, threshold: float) -> None:
+    if folds < 0 or folds == 1:
+        raise UserError(f"--folds {folds}: must be 0 or at least 2")
+    if target not in TARGETS:
+        raise UserError(f"--to {target}: must be one of {', '.join(TARGETS)}")
+    if shown < 1:
+        raise UserError(f"--shown {shown}: must be at least 1")
+    if not 0 < threshold < 1:
+        raise UserError(f"--threshold {threshold}: must be between 0 and 1")
 
 
 def _checkpoint(run: Path) -> Path:

@@ -176,6 +176,13 @@ def test_a_wrong_option_is_one_line_before_anything_is_read(keys, line, tmp_path
         review(tmp_path / "best.pt", **keys)
 
 
+def test_a_folder_of_somebody_else_is_left_alone(generated):
+    run, _ = generated
+    (run / "review/proposals").mkdir(parents=True)
+    with pytest.raises(UserError, match="proposals: is not from here; choose another folder with --out"):
+        review(run)
+
+
 def test_the_command_says_where_everything_is(generated):
     run, _ = generated
     done = command("review", str(run), output=run.parent / "out")
