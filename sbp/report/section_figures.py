@@ -128,8 +128,16 @@ def _epoch_cost(runs: Mapping[int, RecordedRun]) -> float:
 
 
 def _composition(spec: FigureSpec, arms: Arms, labels, roles) -> list[Made]:
-    run = _some_run(arms)
-    curves = _curves_of(arms, labels, figure_metrics(spec, run, roles))
+    # runs that are taken over from results.csv do not have all series
+    known = {
+        arm: whole
+        for arm, runs in arms.items()
+        if (whole := {seed: run for seed, run in runs.items() if "train/share/healthy" in run.metrics})
+    }
+    if not known:
+        return []
+    run = _some_run(known)
+    curves = _curves_of(known, labels, figure_metrics(spec, run, roles))
     figure = partial(composition_figure, curves, run.defects, title=spec.title)
     return [(figure, "", "what each run trained on, epoch by epoch")]
 

@@ -1,5 +1,7 @@
 """The report's figures: curves with bands, bars with speed-ups, compositions, similarities."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from sbp.plots.curve import Curve, band
 from sbp.plots.curves_figure import curves_figure
 from sbp.plots.similarity_figure import similarity_figure
 from sbp.plots.style import WIDTH, figure_to_array
+from sbp.report import section_figures
 from tests.plots.test_figures import lines_of, texts_of
 
 METRICS = {"val/map/a": "mAP of a", "val/map/b": "mAP of b"}
@@ -181,3 +184,18 @@ def test_the_similarity_has_rows_of_measures_and_columns_of_groups():
 def test_nothing_to_draw_is_refused(draw):
     with pytest.raises(ValueError, match="needs"):
         draw()
+
+
+def test_runs_without_the_shares_have_no_panel_in_a_composition(monkeypatch):
+    """As those that are taken over from results.csv."""
+
+    def run(*metrics: str) -> SimpleNamespace:
+        return SimpleNamespace(metrics=dict.fromkeys(metrics, 1), defects=["a"])
+
+    shown: list[str] = []
+    monkeypatch.setattr(section_figures, "_curves_of", lambda arms, labels, metrics: shown.extend(arms))
+    spec = SimpleNamespace(kind="composition", title="t", metrics={})
+    arms = {"here": {0: run("train/share/healthy")}, "taken": {0: run("val/map")}, "none": {}}
+    assert len(section_figures._composition(spec, arms, {}, {})) == 1
+    assert shown == ["here"]
+    assert section_figures._composition(spec, {"taken": arms["taken"]}, {}, {}) == []
