@@ -101,7 +101,7 @@ def measures_of(part: Part) -> list[Measure]:
 class PartResult:
     """values: by seed. mean, interval: over seeds; the interval is NaN with fewer than two seeds.
     seeds_needed: of an undecided part, see `seeds_to_decide`; None where that cannot be said. right_never:
-    number of seeds in which right is infinite and left is not: a ratio of 0."""
+    number of seeds in which right is infinite and left is not, a ratio of 0; without values: both are."""
 
     part: Part
     values: Mapping[int, float]
@@ -146,7 +146,9 @@ def judge_part(part: Part, runs: Runs, names: Mapping[str, str]) -> PartResult:
     values = {seed: value for seed, value in found.items() if not math.isnan(value)}
     if not values:  # 0 divided by 0 was measured, but says nothing
         verdict: Verdict = "undecided" if found else "missing"
-        return PartResult(part, {}, math.nan, (math.nan, math.nan), verdict, _missing(part, runs))
+        nothing = (math.nan, math.nan)
+        never = sum(_right_is_infinite(part, runs, seed) for seed in found)
+        return PartResult(part, {}, math.nan, nothing, verdict, _missing(part, runs), right_never=never)
     numbers = list(values.values())
     right_never = sum(_right_is_infinite(part, runs, seed) for seed, value in values.items() if value == 0)
     mean, interval = mean_interval(numbers, logarithmic=part.compare == "ratio")
@@ -293,7 +295,8 @@ def measured_text(result: PartResult) -> str:
         return f"not measured{runs}"
     reaching = result.part.left.statistic.startswith("reach")
     if not result.values:
-        return "too little to reach" if reaching else "0 divided by 0"
+        nothing = "infinite for both" if result.right_never else "0 divided by 0"
+        return "too little to reach" if reaching else nothing
     values = list(result.values.values())
     seeds = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
     infinite = sum(math.isinf(value) for value in values)

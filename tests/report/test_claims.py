@@ -395,3 +395,10 @@ def test_a_seed_whose_control_never_reaches_the_recall_is_said_and_not_averaged(
     runs["arm"][0] = counted({2: 2.0})
     result = judge_part(part, runs, NAMES)
     assert (result.verdict, result.seeds_needed) == ("undecided", None)
+
+
+def test_a_recall_that_neither_reaches_decides_nothing_and_is_said():
+    part = Part(ALARMS, [None, 0.8], Measure("other", ALARMS.metric), "ratio")
+    runs = {name: {seed: counted({}) for seed in range(2)} for name in ("arm", "other")}
+    result = judge_part(part, runs, NAMES)
+    assert (result.verdict, measured_text(result)) == ("undecided", "infinite for both")
