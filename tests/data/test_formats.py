@@ -57,6 +57,20 @@ def text(path: Path, content) -> Path:
 # -- labelme
 
 
+def test_links_are_read_as_the_files_that_they_lead_to(tmp_path):
+    for name in ("a", "b"):
+        labelme(tmp_path / "store", name, {})
+        for path in (image(tmp_path / f"store/{name}.png"), tmp_path / f"store/{name}.json"):
+            link = tmp_path / "set" / path.name
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(path)
+    listing = LAYOUTS["labelme"]().list(str(tmp_path / "set"))
+    assert [(item.name, list(item.annotations)) for item in listing.items] == [
+        ("a", ["scratch"]),
+        ("b", ["scratch"]),
+    ]
+
+
 def labelme(root: Path, name: str, *shapes: dict, **changes) -> Path:
     content = {
         "version": "5.5.0",

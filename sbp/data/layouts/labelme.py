@@ -3,6 +3,7 @@
 import base64
 import binascii
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,9 +125,11 @@ def _image_of(file: Path, content: Mapping[str, Any], root: Path, images: Mappin
     beside = [file.parent / named, file.parent / Path(named).name, file]
     for path in beside:
         try:
-            key = path.resolve().relative_to(root.resolve()).with_suffix("").as_posix()
-        except (ValueError, OSError, RuntimeError):
+            # as it is written: the image may be a link to somewhere else
+            place = Path(os.path.abspath(path)).relative_to(os.path.abspath(root))
+        except ValueError:
             continue
+        key = place.with_suffix("").as_posix()
         if key in images:
             return key
     raise UserError(f"{file}: its image {named[:80]} is not there; it must lie beside the file")
