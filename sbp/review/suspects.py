@@ -91,7 +91,7 @@ def _of_defect(
     for zone in finds:
         if (zone & mask).any():
             agreed.append(float(p[zone].mean()))
-        else:
+        elif not _agreed_as_another(zone, d, predicted, annotated):
             called = _called_otherwise(zone, d, predicted, annotated)
             kind = MISSING if called is None else WRONG_DEFECT
             suspects.append(_suspect(image, d, kind, zone, float(p[zone].mean()), called))
@@ -112,6 +112,14 @@ def _of_defect(
             suspects.append(_suspect(image, d, BORDER, find | together, float(wrong * (1 - overlap))))
     found = sum(bool((zone & everything).any()) for zone in zones)
     return Regions(_once(suspects), agreed, len(zones), found)
+
+
+def _agreed_as_another(zone: np.ndarray, d: int, predicted: np.ndarray, annotated: np.ndarray) -> bool:
+    """Whether most of it is annotated and predicted as another defect: the model sees two in one place, and
+    one of them is what the annotation says."""
+    others = [other for other in range(annotated.shape[2]) if other != d]
+    both = [zone & annotated[:, :, other] & predicted[:, :, other] for other in others]
+    return any(there.sum() >= zone.sum() / 2 for there in both)
 
 
 def _called_otherwise(zone: np.ndarray, d: int, predicted: np.ndarray, annotated: np.ndarray) -> int | None:

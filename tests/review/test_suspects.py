@@ -51,6 +51,10 @@ def test_a_find_of_what_is_annotated_as_another_defect_is_one_suspicion():
     assert (suspect.kind, suspect.defect, suspect.annotated) == ("wrong defect", 1, 0)
 
 
+def test_a_second_defect_where_the_annotated_one_is_found_is_not_suspect():
+    assert not found(annotated=[(UPPER, 0)], predicted=[(UPPER, 0, 0.7), (UPPER, 1, 0.9)])
+
+
 def test_an_annotation_much_larger_than_the_find_is_a_border():
     part = (slice(2, 4), slice(2, 5))
     (suspect,) = found(annotated=[(UPPER, 0)], predicted=[(part, 0, 0.9)])
