@@ -1,8 +1,8 @@
 """Where annotation and prediction disagree, and how much that says against the annotation.
 
-Where they do, either the annotation is wrong or the model is. How often a model is right is known from all
-the regions on which both agree: a find of a model whose finds are mostly annotated ones weighs more than one
-of a model that sees defects everywhere, and its silence weighs more if it misses few.
+Where they do, the annotation is wrong or, nearly always, the model is. How often is known from the regions on
+which both agree: a find of a model whose finds are mostly annotated ones weighs more than one of a model that
+sees defects everywhere, and its silence weighs more if it misses few.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,8 +24,9 @@ class Suspect:
 
     image: its number. defect: by number, as it should be by the prediction; for a wrong defect, `annotated`
     is what it is called. score: in [0, 1], how sure the model is in the mean of the disputed pixels, times
-    how often such a model is right. box: (left, top, width, height) in pixels of the model's images.
-    pixels: how many are disputed. other: the number of the other photograph, of a contradiction.
+    how often such a suspicion is to be expected right, see `ranked`. box: (left, top, width, height) in
+    pixels of the model's images. pixels: how many are disputed. other: of a contradiction, the number of the
+    other photograph.
     """
 
     image: int
@@ -162,29 +163,31 @@ def _once(suspects: Sequence[Suspect]) -> list[Suspect]:
     return list({(s.kind, s.box): s for s in suspects}.values())
 
 
-def ranked(images: Iterable[Sequence[Regions]]) -> list[Suspect]:
+def ranked(images: Iterable[Sequence[Regions]], wrong_share: float = 0.05) -> list[Suspect]:
     """All suspects, the most suspicious first; ties by image.
 
-    images: of each image what `compare` says of each of D defects. A find counts as much as its model's
-    finds of at least that confidence are annotated ones (precision); silence, and a find of another size, as
-    much as annotated regions are found (recall). So suspects of a defect that the model has not learnt come
-    last.
+    images: of each image what `compare` says of each of D defects. wrong_share: of all annotations that are
+    to be expected wrong, in each way; it sets the scale of the scores and no more, as long as none reaches 1.
+    A score is how sure the model is times the expected number of such mistakes per such suspicion, at most 1:
+    of a find, those of at least its confidence that are annotated, times the share, over those that are not;
+    of silence, and of a find of another extent, the annotated regions times the share, over those on which
+    the model is silent, or draws another extent. So suspicions come last of a model that is often wrong.
     """
     columns = list(zip(*images, strict=True))
-    found = [suspect for column in columns for suspect in _weighed(column)]
+    found = [suspect for column in columns for suspect in _weighed(column, wrong_share)]
     return sorted(found, key=lambda suspect: (-suspect.score, suspect.image, suspect.box))
 
 
-def _weighed(column: Sequence[Regions]) -> Iterator[Suspect]:
-    """The suspects of one defect over all images, scores times how often the model is right."""
-    annotated, found = (sum(getattr(regions, key) for regions in column) for key in ("annotated", "found"))
-    recall = (found + 1) / (annotated + 2)  # Laplace's rule: nothing is known of a defect that is nowhere
-    agreed = np.sort([confidence for regions in column for confidence in regions.agreed])
+def _weighed(column: Sequence[Regions], wrong_share: float) -> Iterator[Suspect]:
+    """The suspects of one defect over all images."""
     suspects = [suspect for regions in column for suspect in regions.suspects]
+    annotated = sum(regions.annotated for regions in column)
+    agreed = np.sort([confidence for regions in column for confidence in regions.agreed])
     new = np.sort([s.score for s in suspects if s.kind in (MISSING, WRONG_DEFECT)])
     for suspect in suspects:
-        trust = recall
         if suspect.kind in (MISSING, WRONG_DEFECT):
-            right, wrong = (len(v) - np.searchsorted(v, suspect.score) for v in (agreed, new))
-            trust = (right + 1) / (right + wrong + 2)
-        yield replace(suspect, score=float(suspect.score * trust))
+            right, others = (len(v) - int(np.searchsorted(v, suspect.score)) for v in (agreed, new))
+        else:
+            right, others = annotated, sum(s.kind == suspect.kind for s in suspects)
+        expected = wrong_share * (right + 1) / (others + 1)  # + 1: of what is nowhere, nothing is known
+        yield replace(suspect, score=float(suspect.score * min(1.0, expected)))

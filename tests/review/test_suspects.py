@@ -84,9 +84,20 @@ def test_a_model_that_is_often_right_is_believed_more():
     silent = compare(4, *maps(annotated=[(LOWER, 0)]))
     suspects = ranked([*[right] * 8, *[missed] * 4, *[false] * 4, new, silent])
     assert [(s.kind, s.defect) for s in suspects[:2]] == [("spurious", 0), ("missing", 0)]
-    assert suspects[0].score == pytest.approx(0.98 * 9 / 11)  # 8 of 9 annotated ones are found
-    assert suspects[1].score == pytest.approx(0.9 * 9 / 11)  # 8 of 9 such finds are annotated
-    assert all(s.score < 0.2 for s in suspects[2:])  # 0 of 4 found, 0 of 4 finds right
+    # of 9 annotated ones a twentieth is expected wrong, and there is one silence; 8 of 9 such finds are right
+    assert suspects[0].score == pytest.approx(0.98 * 0.05 * 10 / 2)
+    assert suspects[1].score == pytest.approx(0.9 * 0.05 * 9 / 2)
+    assert all(s.defect == 1 and s.score < 0.06 for s in suspects[2:])  # none of 4 found, no find right
+
+
+def test_a_model_that_misses_many_is_not_believed_when_it_is_silent():
+    """A third is missed: so the model is. One find among many that are annotated is another thing."""
+    right = compare(0, *maps(annotated=[(UPPER, 0)], predicted=[(UPPER, 0, 0.95)]))
+    missed = compare(1, *maps(annotated=[(LOWER, 0)]))
+    new = compare(2, *maps(predicted=[(LOWER, 0, 0.9)]))
+    suspects = ranked([*[right] * 20, *[missed] * 10, new])
+    assert suspects[0].kind == "missing"
+    assert suspects[0].score > 2 * suspects[1].score
 
 
 def test_a_proposal_is_the_annotation_with_what_is_disputed_as_predicted():
