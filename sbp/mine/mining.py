@@ -103,6 +103,9 @@ def mine(
     """
     folder, target = Path(folder), Path(out) if out else Path(checkpoint).parent / "mined"
     _check(images, defects, by, aggregation, dropout, power, folder)
+    chosen = target / "chosen"
+    if chosen.is_dir() and any(chosen.iterdir()) and not (chosen / "list.csv").is_file():
+        raise UserError(f"{chosen}: holds what is not from here; choose another folder with --out")
     digest = digest_of(Path(checkpoint))
     model, compute, trained, config = restore(checkpoint, device)
     believer = Believer(model, compute, dropout)
@@ -131,7 +134,7 @@ def mine(
         choice = within_budget(order.tolist(), expected, images, defects, alike)
         mined = Mined(
             names, scores, order, choice, expected, errors,
-            target / "ranking.csv", target / "sheet.png", target / "chosen",
+            target / "ranking.csv", target / "sheet.png", chosen,
         )  # fmt: skip
         _write_ranking(mined, of)
         _write_sheet(mined, folder, believer, config, trained.defects)
@@ -339,8 +342,6 @@ def _padded(array: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _write_chosen(mined: Mined, folder: Path, copy: bool) -> None:
     """Links to the chosen images, or copies, under their own names below chosen/; what lay there goes."""
-    if mined.folder.is_dir() and not (mined.folder / "list.csv").is_file() and any(mined.folder.iterdir()):
-        raise UserError(f"{mined.folder}: holds what is not from here; choose another folder with --out")
     shutil.rmtree(mined.folder, ignore_errors=True)
     for number in mined.choice.chosen:
         source, target = (folder / mined.images[number]).resolve(), mined.folder / mined.images[number]
