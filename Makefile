@@ -59,10 +59,10 @@ ui: $(READY) ## the MLflow UI on the recorded runs, on this machine only (PORT=5
 server: $(READY) ## MLflow on PostgreSQL for many jobs at once, on this machine only, until Ctrl-C (PORT=5000)
 	@$(BIN)/python -m experiments.server.run --port $(PORT) $(ARGS)
 
-test: $(READY) ## the tests, in two processes (4 minutes)
+test: $(READY) ## the tests, in two processes (5 minutes)
 	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
-test-slow: $(READY) ## the tests that take long: the whole grid, killed and resumed; plugins; the wheel (10 minutes)
+test-slow: $(READY) ## the tests that take long: the whole grid, killed and resumed; plugins; the wheel (14 minutes)
 	@$(BIN)/python -m pytest $(SPREAD) -m "slow and not faults" $(ARGS)
 
 test-faults: $(READY) ## hurt real runs in every way we know and count what survives (20 minutes)
