@@ -5,9 +5,8 @@ import io
 import logging
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +21,7 @@ from sbp.data.disk.decode import SUFFIXES
 from sbp.data.disk.resize import Resizer
 from sbp.errors import UserError
 from sbp.mine.choose import NOTHING, Choice, ranking, strata_of, stratified_ranking, within_budget
+from sbp.mine.reading import ReadImage, read_ahead, read_seen
 from sbp.mine.record import Scored, ScoreRecord
 from sbp.mine.scores import (
     AGGREGATIONS,
@@ -36,7 +36,7 @@ from sbp.mine.scores import (
 )
 from sbp.plots.contact_sheet import contact_sheet
 from sbp.plots.style import save_png
-from sbp.predict.folder import UNREADABLE, digest_of, read_as_trained, reason_of, resizer_of
+from sbp.predict.folder import digest_of, read_as_trained
 from sbp.predict.model import restore
 from sbp.predict.names import images_below
 from sbp.run.results_version import RESULTS_VERSION
@@ -49,8 +49,6 @@ SHOWN = 64
 """Images on the sheet at most."""
 SIDE_SHOWN = 256
 """Pixels of their longer side there at most."""
-AHEAD = 4
-"""Batches that are decoded ahead."""
 
 log = logging.getLogger("sbp")
 
@@ -209,49 +207,13 @@ def _score(
     size = 1 if getattr(config.data, "fit", "") == "tile" else config.evaluation.batch_size
     parts = [left[start : start + size] for start in range(0, len(left), size)]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for part in _ahead(pool, parts, lambda image: _read(folder, image, config)):
+        for part in read_ahead(pool, parts, lambda image: read_seen(folder, image, config)):
             record.append(_scored(part, believer))
             done += len(part)
             progress(done, len(images))
 
 
-def _ahead(
-    pool: ThreadPoolExecutor,
-    parts: Sequence[Sequence[PurePosixPath]],
-    read: Callable[[PurePosixPath], "_Read"],
-) -> Iterator[list["_Read"]]:
-    """What was read of each part, in order; a few parts are read ahead, never all."""
-    waiting: deque[list[Future[_Read]]] = deque()
-    for part in parts:
-        waiting.append([pool.submit(read, image) for image in part])
-        if len(waiting) > AHEAD:
-            yield [future.result() for future in waiting.popleft()]
-    while waiting:
-        yield [future.result() for future in waiting.popleft()]
-
-
-@dataclass(frozen=True)
-class _Read:
-    """One image as the model sees it, (H, W, C) uint8; None, and why, if it cannot be read."""
-
-    image: PurePosixPath
-    size: int
-    modified_ns: int
-    pixels: np.ndarray | None
-    error: str = ""
-
-
-def _read(folder: Path, image: PurePosixPath, config: Config) -> _Read:
-    path = folder / image
-    try:
-        about = path.stat()
-        pixels = read_as_trained(path, config)
-        return _Read(image, about.st_size, about.st_mtime_ns, resizer_of(config, pixels.shape).image(pixels))
-    except UNREADABLE as error:
-        return _Read(image, 0, 0, None, reason_of(path, error))
-
-
-def _scored(part: Sequence[_Read], believer: Believer) -> list[Scored]:
+def _scored(part: Sequence[ReadImage], believer: Believer) -> list[Scored]:
     good = [(read, read.pixels) for read in part if read.pixels is not None]
     rows = [Scored(r.image, 0, 0, r.error, np.empty(0)) for r in part if r.pixels is None]
     if good:
@@ -314,7 +276,7 @@ def _write_sheet(
     """The first of the chosen images with what the model sees in them."""
     shown, masks, titles = [], [], []
     for number in mined.choice.chosen[:SHOWN]:
-        read = _read(folder, mined.images[number], config)
+        read = read_seen(folder, mined.images[number], config)
         if read.pixels is None:
             continue
         p, _ = believer(torch.from_numpy(read.pixels[None]), [str(read.image)])

@@ -29,12 +29,17 @@ class Balanced(Policy):
         wanted = round(self.healthy_ratio * len(positives))
         if not len(positives):
             wanted = max(1, wanted)
-        chosen = rng.choice(negatives, size=min(wanted, len(negatives)), replace=False)
-        return np.concatenate([positives, chosen])
+        return np.concatenate([positives, self.draw_healthy(context, negatives, wanted, rng)])
+
+    def draw_healthy(
+        self, context: SelectionContext, negatives: np.ndarray, wanted: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """`wanted` of the positions `negatives` of healthy candidates, or all of them if there are fewer."""
+        return rng.choice(negatives, size=min(wanted, len(negatives)), replace=False)
 
 
 @POLICIES.register("frequency_of_use")
-class FrequencyOfUse(Policy):
+class FrequencyOfUse(Balanced):
     """A control: all defective candidates, and the healthy ones that were used least so far.
 
     The published standard in defect detection (mixed-segdec-net, SuperSimpleNet): u = 1 - uses / most uses,
@@ -42,21 +47,11 @@ class FrequencyOfUse(Policy):
     healthy_ratio: healthy candidates per defective one, at least 0.
     """
 
-    warms_up = False
-
-    def __init__(self, healthy_ratio: float = 1.0):
-        at_least(0, healthy_ratio=healthy_ratio)
-        self.healthy_ratio = healthy_ratio
-
-    def select(self, context: SelectionContext, rng: np.random.Generator) -> np.ndarray:
-        is_defective = context.is_defective()
-        positives, negatives = np.flatnonzero(is_defective), np.flatnonzero(~is_defective)
-        wanted = round(self.healthy_ratio * len(positives))
-        if not len(positives):
-            wanted = max(1, wanted)
-        uses = context.book.times_selected[context.candidates[negatives]]
-        weights = use_weights(uses)
-        return np.concatenate([positives, negatives[draw_weighted(weights, wanted, rng)]])
+    def draw_healthy(
+        self, context: SelectionContext, negatives: np.ndarray, wanted: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        weights = use_weights(context.book.times_selected[context.candidates[negatives]])
+        return negatives[draw_weighted(weights, wanted, rng)]
 
 
 def use_weights(uses: np.ndarray) -> np.ndarray:
