@@ -15,7 +15,10 @@ from sbp.report.results import read_rows
 from sbp.report.sections import Section, chosen_sections
 from sbp.run.results_version import RESULTS_VERSION
 
-PICTURES = ("convergence-1-budgets", "two-defects-2-curves", "efficiency-1-bars")
+PICTURES = (
+    "convergence-1-budgets", "two-defects-2-curves", "efficiency-1-bars", "active-learning-1-curves",
+    "incremental-1-curves",
+)  # fmt: skip
 ROOT = Path(experiments_dir()).parent
 T = TypeVar("T")
 FIRST = "1"
@@ -35,6 +38,26 @@ BEYOND = {
     "test/lookalike_false_regions/r50": "per look-alike",
 }
 """Columns of the sections that are not of the blog's grid; those without a number are left out."""
+OWN_PAGE = {
+    "active_learning": {
+        "epochs": "epochs",
+        "labelled/area": "mean test mAP over the images",
+        "test/map": "test mAP at the end",
+        "test/map/scratch": "A",
+        "test/map/broken": "B",
+        "labelled/found/scratch": "share of A found",
+        "labelled/found/broken": "of B",
+        "labelled/defects": "defects outlined",
+    },
+    "incremental": {
+        "epochs": "epochs",
+        "test/map": "test mAP",
+        "test/map/scratch": "A, old",
+        "test/map/broken": "B, new",
+        "forgetting/scratch": "forgotten of A",
+    },
+}
+"""Sections with a page of their own, docs/SECTION.md, and its columns."""
 
 
 def main(root: Path = ROOT) -> None:
@@ -42,6 +65,7 @@ def main(root: Path = ROOT) -> None:
     grid = [section for section in chosen_sections() if section.file and section.file.grid]
     claims, runs, speed = recorded_claims(grid), recorded_runs(grid), recorded_speed()
     everything = recorded_claims(chosen_sections())
+    beyond = [s for s in chosen_sections() if s not in grid and s.name not in OWN_PAGE]
     blocks = {
         "docs/results.md": {
             "speed": speed,
@@ -49,7 +73,8 @@ def main(root: Path = ROOT) -> None:
             "results": by_version(runs, results_table),
         },
         "docs/metrics.md": {"metrics": markdown_table()},
-        "docs/beyond.md": {"beyond": beyond_text([s for s in chosen_sections() if s not in grid])},
+        "docs/beyond.md": {"beyond": beyond_text(beyond)},
+        **{f"docs/{name}.md": {name: own_page_text(name)} for name in OWN_PAGE},
         "README.md": {"speed": speed, "tally": by_version(everything, lambda rows: f"**{tally(rows)}.**")},
     }
     for name, markers in blocks.items():
@@ -72,6 +97,16 @@ def beyond_text(sections: Sequence[Section]) -> str:
             texts += [by_version(claims, claims_table)] if claims else []
             texts.append(by_version(runs, lambda rows: results_table(rows, BEYOND)))
     return "\n\n".join(texts) or "Nothing is recorded yet."
+
+
+def own_page_text(name: str) -> str:
+    """The claims of a section, and what its runs reached."""
+    section = chosen_sections([name])
+    claims, runs = recorded_claims(section), recorded_runs(section)
+    if not runs:
+        return "Nothing is recorded yet."
+    texts = [by_version(claims, claims_table)] if claims else []
+    return "\n\n".join([*texts, by_version(runs, lambda rows: results_table(rows, OWN_PAGE[name]))])
 
 
 def by_version(rows: Mapping[str, list[T]], table: Callable[[list[T]], str]) -> str:

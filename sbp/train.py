@@ -87,7 +87,7 @@ def job(cfg: DictConfig) -> float:
             cfg.if_exists = "resume" if in_sweep() else "retrain"
         fill_from_files(cfg)
         OmegaConf.resolve(cfg)
-        from sbp.run.execute import run
+        from sbp.steps import run
 
         metrics = run(validated(cfg), group_choices(), sweep_tags(), progress)
         progress.close()

@@ -1,7 +1,5 @@
 """Cross-validation: which training image is in which part, and the data set without one of them."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from sbp.config import Config
@@ -43,7 +41,4 @@ def without_fold(config: Config, source: Source, data: DataSet) -> DataSet:
     """
     count, without = config.folds.count, config.folds.without
     kept = np.flatnonzero(fold_numbers(config, source, data) != without)
-    folder = data.path / f"without_{without}_of_{count}"
-    folder.mkdir(exist_ok=True)  # for what is derived from the training images
-    splits = {**data.splits, "train": data.train.rows(kept)}
-    return replace(data, splits=splits, path=folder, digest=f"{data.digest}-{without}of{count}")
+    return data.with_train(data.train.rows(kept), f"without_{without}_of_{count}")

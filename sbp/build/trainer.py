@@ -198,7 +198,7 @@ def build_trainer(
         scorer=scorer,
         evaluator=build_evaluator(config, data.defects, compute, shape, ranks),
         budget=config.budget,
-        ledger=Ledger(len(data.train), cost),
+        ledger=Ledger(data.epoch_images, cost),
         compute=compute,
         schedule=config.scheduler,
         validation=ValidationSchedule(config.evaluation.every, config.evaluation.count),

@@ -18,7 +18,8 @@ _NAME = re.compile(r"\w([\w .-]*\w)?")
 @dataclass
 class ScaleConfig:
     """How large an experiment is: side of the images in pixels, and compute in baseline epochs at the short
-    and the long budget, for synthetic images and for real ones (real_)."""
+    and the long budget, for synthetic images and for real ones (real_); what active learning begins with,
+    annotates in a round, and for how many rounds."""
 
     name: str = MISSING
     image_size: int = MISSING
@@ -31,6 +32,9 @@ class ScaleConfig:
     long_compute: float = MISSING
     real_compute: float = MISSING
     real_long_compute: float = MISSING
+    first_labelled: int = MISSING
+    labelled_a_round: int = MISSING
+    labelling_rounds: int = MISSING
 
     def __post_init__(self) -> None:
         at_least(8, scale__image_size=self.image_size, scale__real_image_size=self.real_image_size)

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from sbp.config import groups as g
+from sbp.config import stages
 from sbp.config.schemas import OPEN_GROUPS, base_of, in_group, make, names, own_keys, schema
 from sbp.engine.budget import Budget, Schedule
 from sbp.engine.losses import SegmentationLoss, defines, says
@@ -60,6 +61,8 @@ class Config:
     evaluation: g.EvaluationConfig = MISSING
     gradients: g.GradientsConfig = field(default_factory=g.GradientsConfig)
     folds: g.FoldsConfig = field(default_factory=g.FoldsConfig)
+    labelling: stages.LabellingConfig = field(default_factory=stages.LabellingConfig)
+    arrival: stages.ArrivalConfig = field(default_factory=stages.ArrivalConfig)
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed)
@@ -80,6 +83,7 @@ class Config:
         self._check_write_back(parts["staleness"].writes_back, parts["aggregation"].moves_image)
         self._check_selection(parts["selection"], type(parts["loss"]), parts["aggregation"].moves_image)
         self._check_parallel(parts["staleness"].follows_training)
+        self._check_stages()
 
     def _made(self, group: str) -> Any:
         """The group's object; making it checks its values."""
@@ -158,6 +162,25 @@ class Config:
                 f"staleness={self.staleness.name} scoring.parallel={self.scoring.parallel}: what is to be "
                 "scored is known when the epoch before is over; must be none, or choose another staleness"
             )
+
+    def _check_stages(self) -> None:
+        """What a run that builds on earlier ones cannot be at the same time."""
+        labelling, arrival = self.labelling.by is not None, self.arrival.defect is not None
+        key = f"arrival.defect={self.arrival.defect}" if arrival else f"labelling.by={self.labelling.by}"
+        if arrival:
+            one_of("arrival.defect", self.arrival.defect, self.data.defects)
+            if len(self.data.defects) < 2:
+                raise UserError(f"{key}: the data set has no other defect that is there before it")
+        if labelling and arrival:
+            raise UserError(f"{key} labelling.by={self.labelling.by}: one of them must be null")
+        if not (labelling or arrival):
+            return
+        if self.folds.count:
+            raise UserError(f"{key} folds.count={self.folds.count}: must be 0")
+        if self.trainer.processes > 1:
+            raise UserError(f"{key} trainer.processes={self.trainer.processes}: must be 1")
+        if arrival and self.budget.compute is None:
+            raise UserError(f"{key}: arrival.at divides budget.compute, which must be given")
 
     def _check_image_size(self, stride: int, aggregation: Any) -> None:
         size, scale = self.data.image_size, self.scoring.scale_factor

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from sbp.data.cache import build_cache, missing_disk_space
 from sbp.data.mapped_file import MappedFile
-from sbp.data.rows import ChosenRows
+from sbp.data.rows import ChosenRows, VoidedRows
 from sbp.data.source import Source
 from sbp.data.streaming import SampleReader, StreamedArray
 from sbp.utils.files import file_lock
@@ -22,7 +22,7 @@ FORMAT_VERSION = 3
 log = logging.getLogger("sbp")
 
 
-Images = np.ndarray | StreamedArray | ChosenRows
+Images = np.ndarray | StreamedArray | ChosenRows | VoidedRows
 """Arrays (N, H, W, K) uint8, or what is indexed as they are."""
 
 
@@ -65,10 +65,16 @@ class Split:
             [self.kinds[n] for n in numbers],
         )
 
+    def without_channels(self, void: np.ndarray) -> "Split":
+        """The same images, of which nothing is known in the channels that `void` (N, D) says."""
+        return replace(self, masks=VoidedRows(self.masks, void), labels=self.labels & ~void)
+
     @property
     def is_streamed(self) -> bool:
         """Whether images are read from their files whenever they are asked for."""
-        images = self.images.array if isinstance(self.images, ChosenRows) else self.images
+        images: Images = self.images
+        while isinstance(images, ChosenRows | VoidedRows):
+            images = images.array
         return isinstance(images, StreamedArray)
 
     @property
@@ -79,7 +85,8 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """All splits of a data set. mean, std: of the training images' grey values, in [0, 1], per channel."""
+    """All splits of a data set. mean, std: of the training images' grey values, in [0, 1], per channel.
+    whole: the number of training images where `train` is a part of them, else None."""
 
     name: str
     defects: tuple[str, ...]
@@ -88,11 +95,26 @@ class DataSet:
     std: tuple[float, ...]
     digest: str
     path: Path
+    whole: int | None = None
 
     @property
     def train(self) -> Split:
         """The training split."""
         return self.splits["train"]
+
+    @property
+    def epoch_images(self) -> int:
+        """How many images a baseline epoch trains on: those of the whole training split."""
+        return len(self.train) if self.whole is None else self.whole
+
+    def with_train(self, train: Split, name: str, whole: int | None = None) -> "DataSet":
+        """The data set with other training images, those of `train`, called `name`; what it is normalised by
+        stays that of all of them. whole: see there."""
+        folder = self.path / name
+        folder.mkdir(exist_ok=True)  # for what is derived from the training images
+        splits = {**self.splits, "train": train}
+        digest = hashlib.sha256(f"{self.digest} {name}".encode()).hexdigest()[:16]
+        return replace(self, splits=splits, path=folder, digest=digest, whole=whole)
 
 
 def open_data(

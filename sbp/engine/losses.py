@@ -116,14 +116,16 @@ class DiceBce(Bce):
 
     Dice has no value per pixel, so the loss map is the cross-entropy's. Batch-wide Dice keeps images
     without the defect from counting as a loss of 1 each. dice_weight: share of the Dice term in [0, 1].
+    of_present: of the Dice, the mean over the defects that the batch holds, as smp's DiceLoss; else over all,
+    where a defect that few batches hold is mostly told to be nowhere.
     """
 
     sums_over_ranks = True
     weighs_images = True
 
-    def __init__(self, dice_weight: float = 0.5):
+    def __init__(self, dice_weight: float = 0.5, of_present: bool = True):
         fraction(dice_weight=dice_weight)
-        self.dice_weight = dice_weight
+        self.dice_weight, self.of_present = dice_weight, of_present
 
     def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         dice = self._dice(logits, target, valid)
@@ -148,8 +150,13 @@ class DiceBce(Bce):
         if weights is not None:
             probability, target, shared = (part * weights for part in (probability, target, shared))
         overlap = 2 * batch_sum(shared.sum(dim=(0, 2, 3))) + 1
-        total = batch_sum(probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3))) + 1
-        return 1 - (overlap / total).mean()
+        annotated = batch_sum(target.sum(dim=(0, 2, 3)))
+        total = batch_sum(probability.sum(dim=(0, 2, 3))) + annotated + 1
+        dice = 1 - overlap / total
+        if not self.of_present:
+            return dice.mean()
+        present = annotated > 0
+        return (dice * present).sum() / present.sum().clamp_min(1)
 
 
 @LOSSES.register("ohem_bce")

@@ -219,7 +219,8 @@ class Trainer:
         if self.parallel.job is not None:
             return nobody
         due = self._images_due(now.epoch + self.parallel.ahead)
-        spent = self.ledger.baseline_epochs + len(now.indices) / len(self.units)
+        images = len(now.indices) / self.units.per_image
+        spent = self.ledger.baseline_epochs + images / self.ledger.num_images
         spent += self.ledger.scoring_cost(len(due))
         ends = self.budget.progress(now.epoch + 1, spent, self.work_s) >= SPENT
         return nobody if ends else due

@@ -21,6 +21,13 @@ SUSPECTS = "guard/suspects"
 SUSPECT_PRECISION = "guard/precision"
 SUSPECT_RECALL = "guard/recall"
 
+LABELLED_IMAGES = "labelled/images"
+LABELLED_DEFECTS = "labelled/defects"
+LABELLED_MAP = "labelled/map"
+LABELLED_AREA = "labelled/area"
+FOUND = "labelled/found"
+FORGETTING = "forgetting"
+
 # Of a split, see `of_split`:
 MAX_RECALL = "max_recall"
 FALSE_REGIONS = "false_regions"
@@ -47,6 +54,8 @@ GUARD = "`guard=dynamics`"
 TRUE_MASKS = "true masks, as generated data has"
 LOOKALIKES = "look-alikes that the data set names, as generated data does"
 KNOWN_KINDS = "an image set that knows it, as generated data does"
+ROUNDS = "`labelling.by`"
+ARRIVAL = "`arrival.defect`"
 METRICS = (
     Metric(TRAIN_LOSS, "training loss, mean over the epoch's images"),
     Metric(LEARNING_RATE, "learning rate of the epoch's last step"),
@@ -151,6 +160,18 @@ METRICS = (
         "border, on an unannotated defect, on a missed defect, or on the background; at the end",
     ),
     Metric(BORDER_OR_MISSING, "the first two together, which training cannot mend"),
+    Metric(LABELLED_IMAGES, "images annotated after each round, which is the step", ROUNDS),
+    Metric(LABELLED_DEFECTS, "regions outlined in them", ROUNDS),
+    Metric(f"{LABELLED_MAP}[/<defect>]", "`test/map` of the run of each round", ROUNDS),
+    Metric(LABELLED_AREA, f"mean of `{LABELLED_MAP}` over the images annotated so far", ROUNDS),
+    Metric(f"{FOUND}/<defect>", "share of the defect's training images annotated", ROUNDS),
+    Metric("before/<defect>", "`test/map` of an old defect before the new one came in", ARRIVAL),
+    Metric(
+        f"{FORGETTING}[/<defect>]",
+        "how much of that is gone at the end, negative for a gain (its negative is backward transfer); of no "
+        "defect, the mean over the old ones",
+        ARRIVAL,
+    ),
 )
 
 
@@ -183,6 +204,26 @@ def told_by(key: str) -> tuple[str, str] | None:
 def recall_of(size: str) -> str:
     """Name, for `of_split`, of the recall among the annotated regions of one of SIZES."""
     return f"recall/{size}"
+
+
+def labelled_map(defect: str) -> str:
+    """Key of a defect's mAP after each round of annotating."""
+    return f"{LABELLED_MAP}/{defect}"
+
+
+def found(defect: str) -> str:
+    """Key of the share of a defect's training images that are annotated."""
+    return f"{FOUND}/{defect}"
+
+
+def before(defect: str) -> str:
+    """Key of an old defect's mAP before a new one came in."""
+    return f"before/{defect}"
+
+
+def forgetting(defect: str) -> str:
+    """Key of how much of that is gone."""
+    return f"{FORGETTING}/{defect}"
 
 
 def share(group: str) -> str:

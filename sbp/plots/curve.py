@@ -1,21 +1,22 @@
 """Curves of runs, and their mean and range over seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-Axis = Literal["epoch", "compute", "seconds"]
+Axis = Literal["epoch", "compute", "seconds", "images", "defects"]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run's metrics; T is its number of epochs.
+    """One run's metrics; T is its number of epochs, or of rounds of annotating.
 
     label: the arm; runs that differ in their seed share it. epoch: (T,) from 0; cost: (T,) cumulative
     baseline epochs at the end of each epoch; seconds: (T,) cumulative work seconds. values: by metric,
-    (T,), NaN where not measured. Raises ValueError if the lengths differ.
+    (T,), NaN where not measured. annotated: the same of `images` and `defects` annotated, by axis; empty for
+    a run without rounds. Raises ValueError if the lengths differ.
     """
 
     label: str
@@ -24,9 +25,10 @@ class Curve:
     cost: np.ndarray
     seconds: np.ndarray
     values: Mapping[str, np.ndarray]
+    annotated: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        series = {"cost": self.cost, "seconds": self.seconds, **self.values}
+        series = {"cost": self.cost, "seconds": self.seconds, **self.values, **self.annotated}
         for name, values in series.items():
             if np.shape(values) != np.shape(self.epoch):
                 raise ValueError(
@@ -35,7 +37,8 @@ class Curve:
 
     def over(self, axis: Axis) -> np.ndarray:
         """(T,) positions on an axis: epochs count from 1, at their ends."""
-        return {"epoch": self.epoch + 1.0, "compute": self.cost, "seconds": self.seconds}[axis]
+        known = {"epoch": self.epoch + 1.0, "compute": self.cost, "seconds": self.seconds, **self.annotated}
+        return known.get(axis, np.full(len(self.epoch), np.nan))
 
     def points(self, metric: str, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
         """Positions and values where the metric was measured."""

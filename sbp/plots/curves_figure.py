@@ -16,8 +16,10 @@ AXIS_NAMES: dict[str, str] = {
     "epoch": "epoch",
     "compute": "compute (baseline epochs)",
     "seconds": "seconds of scoring, training and waiting for data",
+    "images": "images annotated",
+    "defects": "defects outlined",
 }
-SHARED_LIMITS = "val/map"
+SHARED_LIMITS = ("val/map", "labelled/map")
 """Metrics that begin with it share their vertical axis."""
 PANEL_HEIGHT = 268
 """Pixels of a row of panels, with its texts."""

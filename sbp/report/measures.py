@@ -10,7 +10,12 @@ from sbp.metrics.names import told_by
 from sbp.plugins.checks import one_of, require
 from sbp.tracking.runs import values_at
 
-X_METRICS = {"compute": "cost/baseline_epochs", "seconds": "time/work_s"}
+X_METRICS = {
+    "compute": "cost/baseline_epochs",
+    "seconds": "time/work_s",
+    "images": "labelled/images",
+    "defects": "labelled/defects",
+}
 AXES = ("epoch", *X_METRICS)
 ZERO_BEFORE_TRAINING = ("val/map", "val/pixel_ap", "val/clean_map")
 """Metrics that an untrained model has at 0, so that their curves begin at (0, 0)."""

@@ -37,6 +37,8 @@ ALARMS = (
     names.LOOKALIKE_IMAGES,
 )
 """Of the test split alone, and of runs that have them; blank where a run does not reach a recall."""
+STAGES = (names.LABELLED_MAP, names.LABELLED_AREA, names.LABELLED_DEFECTS, names.FOUND, names.FORGETTING)
+"""Of runs that build on earlier ones."""
 DIGITS = 6
 """Significant ones of every recorded number."""
 
@@ -57,7 +59,7 @@ def result_row(run: RecordedRun) -> dict[str, str]:
         row[key] = _number(run.last(key))
     row["kept_fraction"] = _number(kept_fraction(run))
     wanted = [names.of_split(split, name) for split in ("val", "test") for name in QUALITY]
-    wanted += [names.of_split("test", name) for name in ALARMS]
+    wanted += [*(names.of_split("test", name) for name in ALARMS), *STAGES]
     for metric in wanted:
         for key in (metric, *(f"{metric}/{d}" for d in run.defects)):
             if key in run.metrics and not never_reached(run, key):

@@ -1,8 +1,5 @@
 """Predictions of each training image by a model that was not trained on it: one training for each fold."""
 
-import json
-import logging
-import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -15,16 +12,7 @@ from sbp.config import Config
 from sbp.data.dataset import DataSet
 from sbp.errors import UserError
 from sbp.predict import predict_images, restore
-from sbp.run.execute import run
-from sbp.run.fingerprint import fingerprint
-from sbp.run.state import interrupted_runs
-from sbp.utils.files import write_atomically
-from sbp.utils.progress import RunProgress
-
-DONE = "done.json"
-"""In a fold's folder, once it is trained: what was."""
-
-log = logging.getLogger("sbp")
+from sbp.steps.earlier import trained
 
 
 def out_of_fold(
@@ -38,37 +26,16 @@ def out_of_fold(
     """
     config = deepcopy(config)
     config.folds.count, config.evaluation.test = folds, False
-    config.tracking.name, config.if_exists = "none", "resume"
+    config.tracking.name = "none"
     numbers = fold_numbers(config, build_source(config.data, config.output_root), data)
     _check_defects(config, data, numbers)
     for fold in range(folds):
         config.folds.without, config.run_dir = fold, str(out / f"fold_{fold}")
-        checkpoint = trained(config)
-        model, compute, _, _ = restore(checkpoint, device)
+        run = trained(config, f"without fold {fold + 1} of {folds}")
+        model, compute, _, _ = restore(run / "best.pt", device)
         members = np.flatnonzero(numbers == fold)
         for batch, probabilities in predict_images(model, compute, config, data.train, members):
             yield from zip(batch.tolist(), probabilities.transpose(0, 2, 3, 1), strict=True)
-
-
-def trained(config: Config) -> Path:
-    """The checkpoint of the run of this config in its folder, trained unless it is there."""
-    folder, identity = Path(config.run_dir), fingerprint(config)
-    if _trained_as(folder) == identity:
-        return folder / "best.pt"
-    log.info("training without fold %d of %d", config.folds.without + 1, config.folds.count)
-    if not any(interrupted_runs(config.output_root, identity)):
-        shutil.rmtree(folder, ignore_errors=True)  # of another config, or stopped before it could resume
-    folder.mkdir(parents=True, exist_ok=True)
-    run(deepcopy(config), {}, {}, RunProgress())
-    write_atomically(folder / DONE, json.dumps({"fingerprint": identity}))
-    return folder / "best.pt"
-
-
-def _trained_as(folder: Path) -> str | None:
-    try:
-        return str(json.loads((folder / DONE).read_text())["fingerprint"])
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def _check_defects(config: Config, data: DataSet, numbers: np.ndarray) -> None:

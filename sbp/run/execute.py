@@ -1,6 +1,7 @@
 """One run: build, begin or resume, train, record."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sbp.run.callbacks.metric_log import EPOCHS
 from sbp.run.fingerprint import fingerprint
 from sbp.run.holdout import checked_holdout, score_with_holdout
 from sbp.run.initial import initial_model
+from sbp.run.prepared import Prepared
 from sbp.run.ranks import check_processes, dismiss, leading
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.run.state import check_disk_space, interrupted_runs, load_state, remove_state, unfinished
@@ -32,9 +34,15 @@ MAPS = {"val": names.of_split("val", "map"), "test": names.of_split("test", "map
 
 
 def run(
-    config: Config, choices: dict[str, str], tags: dict[str, str], progress: Progress
+    config: Config,
+    choices: dict[str, str],
+    tags: dict[str, str],
+    progress: Progress,
+    prepare: Callable[[], Prepared] = Prepared,
 ) -> dict[str, float]:
     """One run. Returns the last epoch's metrics.
+
+    prepare: called before anything else, unless the run is taken over; what earlier runs have left for it.
 
     choices: the option of each config group. Leaves config.yaml, epochs.jsonl, histograms, figures and
     the checkpoints best.pt and last.pt in config.run_dir. With config.if_exists reuse or resume, a finished
@@ -49,12 +57,13 @@ def run(
         dismiss()
         return {key: finished.last(key) for key in finished.metrics if key.startswith("val/")}
     progress.begin()
+    prepared = prepare()
     processes = check_processes(config)
     build.set_threads(config, torchrun.local_count(processes))
     seed_everything(config.seed)
-    model = initial_model(config)
+    model = initial_model(config, prepared.init_from)
     holdout = checked_holdout(config)
-    data = open_cached(config)
+    data = prepared.training_set(open_cached(config))
     build.check_defects(config.defects.focus, data)
     state = state_to_resume(config, identity) if config.if_exists == "resume" else None
     folder = Path(config.run_dir)
@@ -65,13 +74,14 @@ def run(
             leading(config, processes, identity if state else None) as ranks,
         ):
             trainer = build.build_trainer(config, model, data, progress, ranks)
+            trainer.budget = prepared.budget or config.budget
             if holdout is not None:
                 score_with_holdout(trainer, config, holdout)
             if state is None:
                 check_disk_space(folder, model)
             tags = {**tags, "fingerprint": identity, "results.version": str(RESULTS_VERSION)}
             with disk_full_as_user_error(folder), loader_errors_in_one_line():
-                metrics = train(config, choices, data, trainer, tags, state)
+                metrics = train(config, choices, data, trainer, tags, state, prepared)
             measured = ", ".join(f"{s} mAP {metrics[k]:.3f}" for s, k in MAPS.items() if k in metrics)
             log.info("%s; masks for images: sbp predict %s FOLDER", measured, folder / "best.pt")
         remove_state(folder)
@@ -106,13 +116,15 @@ def train(
     trainer: Trainer,
     tags: dict[str, str],
     state: dict[str, Any] | None,
+    prepared: Prepared,
 ) -> dict[str, float]:
     """Train and record, from the beginning or from a state. Returns the last epoch's metrics."""
     if state and finish_recording(config):
         return state["trainer"]["last"]["metrics"]
     resumed = state is not None
     with tracked_run(config, choices, data, tags, resumed) as tracker:
-        trainer.callbacks += run_callbacks(config, trainer, tracker, tags["fingerprint"], resumed)
+        measuring = prepared.callbacks(tracker)
+        trainer.callbacks += run_callbacks(config, trainer, tracker, tags["fingerprint"], resumed, measuring)
         if state:
             restore(trainer, state["trainer"])
             restore_generators(state["random"])

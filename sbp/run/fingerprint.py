@@ -43,8 +43,12 @@ LATER = {
     "init_from": None,
     "folds.count": 0,
     "folds.without": 0,
+    "loss.of_present": False,
 }
 """Keys that are younger than recorded runs, with the value that leaves a run what it was without them."""
+
+STAGES = {"labelling.": "labelling.by", "arrival.": "arrival.defect"}
+"""Beginnings of keys that matter only where the other key is not None."""
 
 PARALLEL = {"scoring.parallel", "scoring.device", "scoring.hand_over", "scoring.max_age"}
 """Keys that matter only where scoring is parallel."""
@@ -60,10 +64,12 @@ def fingerprint(config: Config) -> str:
     ignored = NOT_RESULTS | (PARALLEL if config.scoring.parallel == "none" else set())
     if config.scoring.weights == "current":
         ignored.add("scoring.ema_decay")
+    flat = flattened(config)
+    unused = UNUSED + tuple(beginning for beginning, key in STAGES.items() if flat[key] is None)
     values = {
         key: value
-        for key, value in flattened(config).items()
-        if key not in ignored and not key.startswith(UNUSED) and not (key in LATER and LATER[key] == value)
+        for key, value in flat.items()
+        if key not in ignored and not key.startswith(unused) and not (key in LATER and LATER[key] == value)
     }
     if config.init_from is not None:
         values["init_from"] = file_digest(Path(config.init_from))

@@ -2,6 +2,7 @@
 
 import logging
 from copy import deepcopy
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,23 +15,24 @@ from sbp.run.checkpoint import Checkpoint, load_checkpoint
 log = logging.getLogger("sbp")
 
 
-def initial_model(config: Config) -> nn.Module:
-    """The model of the config, with the weights of config.init_from if that names a checkpoint.
+def initial_model(config: Config, init_from: Path | None = None) -> nn.Module:
+    """The model of the config, with the weights of a checkpoint if there is one: init_from, config.init_from.
 
     What the last layer has for a defect goes by the defect's name: known ones keep theirs, new ones begin
     anew, those that the run does not have are dropped. Raises UserError for a checkpoint that cannot be read,
     or is of another network.
     """
-    checkpoint = None if config.init_from is None else load_checkpoint(config.init_from)
+    path = init_from or config.init_from
+    checkpoint = None if path is None else load_checkpoint(path)
     model = build.build_model(config, len(config.data.defects))
     if checkpoint is not None:
-        load_initial(model, config, checkpoint)
+        load_initial(model, config, checkpoint, str(path))
     return model
 
 
-def load_initial(model: nn.Module, config: Config, checkpoint: Checkpoint) -> None:
-    """Give the model the weights of a checkpoint, see `initial_model`."""
-    path, defects = config.init_from, list(config.data.defects)
+def load_initial(model: nn.Module, config: Config, checkpoint: Checkpoint, path: str) -> None:
+    """Give the model the weights of the checkpoint at `path`, see `initial_model`."""
+    defects = list(config.data.defects)
     fresh, known = model.state_dict(), checkpoint.weights
     if fresh.keys() != known.keys():
         raise UserError(f"init_from={path}: is of another network; choose the model that it was trained with")

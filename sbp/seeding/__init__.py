@@ -12,6 +12,8 @@ was drawn before, on the number of loader processes, or on a restart.
 | `TILE_PLACE` | where a training tile lies | seed, epoch, image, copy, 3 |
 | `TILE_ORDER` | how the tiles of an epoch's images are mixed | seed, epoch, 4 |
 | `IN_BATCH` | the trainer: which images of a batch are trained on | seed, epoch, step, 5 |
+| `LABELLING` | active learning: the first images, and what a round draws | seed, round, 6 |
+| `ARRIVAL` | which images with a new defect come, and which old ones are kept | seed, part, 7 |
 | `AUGMENTATION` | the transforms of an image | seed, epoch, image, copy |
 | `DATA_PLAN` | generated data: the contents of a split | data.seed, split |
 | `DATA_IMAGE` | generated data: one image | data.seed, split, image, 1 |

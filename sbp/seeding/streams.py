@@ -14,6 +14,8 @@ class Purpose(enum.Enum):
     TILE_PLACE = (("epoch", "image", "copy"), (3,))
     TILE_ORDER = (("epoch",), (4,))
     IN_BATCH = (("epoch", "step"), (5,))
+    LABELLING = (("round",), (6,))
+    ARRIVAL = (("part",), (7,))
     AUGMENTATION = (("epoch", "image", "copy"), ())
     DATA_PLAN = (("split",), ())
     DATA_IMAGE = (("split", "image"), (1,))

@@ -21,6 +21,7 @@ from sbp.selection.infobatch import InfoBatch
 from sbp.selection.kakurenbo import Kakurenbo
 from sbp.selection.policies import Everything, PerDefect, Random, Reducible, Selective
 from sbp.selection.policy import POLICIES, Policy, SelectionContext
+from sbp.selection.replay import Replay
 from sbp.selection.score_book import NEVER, ScoreBook
 from sbp.selection.staleness import (
     STALENESSES,
@@ -69,6 +70,7 @@ __all__ = [
     "Policy",
     "Random",
     "Reducible",
+    "Replay",
     "Reuse",
     "ScoreBook",
     "SelectionContext",

@@ -104,16 +104,16 @@ class Auto(Policy):
     """Chooses by the labels: everything, balanced, or balanced with the healthy images drawn by loss.
 
     Where half of the images or none hold a defect, there is nothing to leave out. Where there are fewer
-    healthy images than `choice` for each defective one, a balanced draw takes most of them anyway, and losses
-    add nothing. Else the healthy ones are drawn by loss, the steeper the more there are to choose from, as
-    long as some stand out. choice: at least 1. It looks at training labels and losses alone.
+    healthy images than `choice` for each defective one, blind draws see each of them often enough, and losses
+    add nothing measurable. Else the healthy ones are drawn by loss, the steeper the more there are to choose
+    from, as long as some stand out. choice: at least 1. It looks at training labels and losses alone.
     """
 
     needs_scores = True
     warms_up = False
     STANDS_OUT = 3.0
 
-    def __init__(self, choice: float = 2.0):
+    def __init__(self, choice: float = 20.0):
         at_least(1, choice=choice)
         self.choice = choice
 

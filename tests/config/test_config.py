@@ -27,7 +27,7 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
         "defects": "all common rare",
         "selection": (
             "auto balanced composer frequency_of_use infobatch kakurenbo none per_defect random reducible "
-            "repeat_rare selective sliding stratified"
+            "repeat_rare replay selective sliding stratified"
         ),
         "aggregation": "maskdefectborders max mean mindefects_maxbackground shift softmin topk_mean",
         "guard": "dynamics none",
@@ -122,9 +122,9 @@ MISTAKES = [
     ("if_exists=maybe", "if_exists=maybe: must be one of auto, reuse, resume, retrain"),
     (
         "arm=focus_al",
-        r"arm=focus_al: must be one of balanced, .*upsampled_baseline \(did you mean focus_all\?\)",
+        r"arm=focus_al: must be one of arrival_balanced, .*upsampled_baseline \(did you mean focus_all\?\)",
     ),
-    ("experiment=two", "experiment=two: must be one of beyond, .*border_effect, convergence, "),
+    ("experiment=two", "experiment=two: must be one of active_learning, .*border_effect, convergence, "),
     ("seed=-1", "seed=-1: must be at least 0"),
     ("seed=null", "seed=null: .*not Optional"),
     ("seed.x=1", "seed.x=1: .*Integer"),

@@ -35,8 +35,11 @@ def cases() -> Iterator[tuple[str, ...]]:
                 yield (f"staleness={name}", "staleness.every=2")
             elif name == "softmin":  # its own temperature draws as mean does from so small a model
                 yield (f"aggregation={name}", "aggregation.temperature=0.005")
+            elif name == "auto":  # by its default the same as balanced
+                yield ("selection=auto", "selection.choice=2")
             elif name not in (default, "reducible"):  # which needs a model that was trained before
                 yield (f"{group}={name}",)
+    yield ("loss=dice_bce", "loss.of_present=false")
     yield ("upsampling=rare",)
     yield ("defects=common",)
     yield ("scoring.scale_factor=0.5",)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sbp.metrics.names import KNOWN_KINDS, LOOKALIKES, METRICS, TRUE_MASKS, Metric
-from sbp.run.execute import run
+from sbp.steps import run
 from sbp.utils.progress import Progress
 from tests.conftest import make_config
 
@@ -20,13 +20,21 @@ GUARDED = (
 )  # fmt: skip
 
 
+ROUNDS = ("labelling.by=random", "labelling.round=1", "labelling.start=20", "labelling.images=10")
+LATE = ("arrival.defect=broken", "data.rare_share=0.1")
+RUNS = (EVERYTHING, LITTLE, GUARDED, ROUNDS, LATE)
+
+
 def logged(folder: Path, *overrides: str) -> set[str]:
     """All keys of a run on generated data."""
-    common = ("budget.compute=2", "model.encoder_depth=3", "model.decoder_channels=[16,8,8]", "tracking=none")
+    common = ("budget.compute=2", "model.encoder_depth=3", "model.decoder_channels=[16,8,8]")
     config = make_config(*common, *overrides, f"output_root={folder}", run_dir=str(folder / "run"))
     keys = set(run(config, {}, {}, Progress()))
     for line in (folder / "run" / "epochs.jsonl").read_text().splitlines():
         keys |= json.loads(line).keys() - {"epoch"}
+    for line in (folder / "run" / "tracking.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        keys |= set(entry["values"]) if entry["kind"] == "metrics" else set()
     return keys
 
 
@@ -45,10 +53,7 @@ def forms(metric: Metric) -> list[str]:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> dict[tuple[str, ...], set[str]]:
-    return {
-        overrides: logged(tmp_path_factory.mktemp("run"), *overrides)
-        for overrides in (EVERYTHING, LITTLE, GUARDED)
-    }
+    return {overrides: logged(tmp_path_factory.mktemp("run"), *overrides) for overrides in RUNS}
 
 
 def entries(key: str) -> list[Metric]:
@@ -57,7 +62,7 @@ def entries(key: str) -> list[Metric]:
     return [metric for metric in found if key in forms(metric)] or found
 
 
-@pytest.mark.parametrize("overrides", [EVERYTHING, LITTLE, GUARDED])
+@pytest.mark.parametrize("overrides", RUNS)
 def test_every_key_that_a_run_logs_is_in_the_table_once(keys, overrides):
     assert len(keys[overrides]) > 40
     assert {key: len(entries(key)) for key in keys[overrides] if len(entries(key)) != 1} == {}

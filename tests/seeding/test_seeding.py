@@ -20,6 +20,8 @@ WORDS = {
     Purpose.TILE_PLACE: [7, 11, 12, 13, 3],
     Purpose.TILE_ORDER: [7, 11, 4],
     Purpose.IN_BATCH: [7, 11, 12, 5],
+    Purpose.LABELLING: [7, 11, 6],
+    Purpose.ARRIVAL: [7, 11, 7],
     Purpose.AUGMENTATION: [7, 11, 12, 13],
     Purpose.DATA_PLAN: [7, 11],
     Purpose.DATA_IMAGE: [7, 11, 12, 1],

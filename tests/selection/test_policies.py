@@ -15,6 +15,7 @@ from sbp.selection import (
     Policy,
     Random,
     Reducible,
+    Replay,
     ScoreBook,
     SelectionContext,
     Selective,
@@ -272,7 +273,7 @@ def test_balanced_says_that_it_needs_labels():
 def test_only_selection_by_scores_needs_scores():
     policies = [cls() for cls in POLICIES.values()]
     blind = {p.name for p in policies if not p.needs_scores}
-    assert blind == {"none", "random", "balanced", "frequency_of_use", "composer"}
+    assert blind == {"none", "random", "balanced", "frequency_of_use", "composer", "replay"}
     by_beta = {"selective", "per_defect", "random", "reducible"}
     assert {p.name for p in policies if p.warms_up} == by_beta | {"infobatch", "kakurenbo"}
     assert {p.name for p in policies if p.uses_beta} == by_beta
@@ -386,7 +387,8 @@ def test_reducible_says_that_it_needs_another_models_scores():
         (0, 50, Everything, "too little to leave out"),
         (30, 20, Everything, "too little to leave out"),
         (20, 30, Balanced, "too few healthy images"),
-        (10, 70, Stratified, r"healthy ones drawn by loss \(beta_healthy=6\)"),
+        (10, 190, Balanced, "too few healthy images"),
+        (10, 210, Stratified, r"healthy ones drawn by loss \(beta_healthy=12\)"),
         (10, 9990, Stratified, r"beta_healthy=12\)"),
     ],
 )
@@ -403,7 +405,7 @@ def test_auto_draws_by_loss_only_where_something_stands_out(look_alikes):
     scores[:8], scores[8:18] = 5.0, look_alikes + np.linspace(0, 0.01, 10)
     labels = labels_of(np.arange(80) < 8)
     context = SelectionContext(np.arange(80), book_of(scores), labels=labels, focus=(0,))
-    drawn = [Auto().select(context, rng(seed)) for seed in range(200)]
+    drawn = [Auto(choice=2).select(context, rng(seed)) for seed in range(200)]
     assert all(set(range(8)) <= set(epoch.tolist()) and len(epoch) == 16 for epoch in drawn)
     hard = np.mean([np.isin(np.arange(8, 18), epoch).sum() for epoch in drawn])
     assert hard == pytest.approx(8 * 10 / 72, abs=0.25) if look_alikes < 1 else hard > 2
@@ -412,3 +414,25 @@ def test_auto_draws_by_loss_only_where_something_stands_out(look_alikes):
 def test_other_policies_are_themselves_whatever_the_labels():
     balanced = Balanced()
     assert balanced.for_labels(labels_of(np.arange(4) < 2)) is balanced
+
+
+# ---- replay
+
+
+def test_replay_takes_all_new_images_and_the_square_root_of_old_ones():
+    """4 new, 100 old: sqrt(100 / 4) = 5 old ones for each new one."""
+    labels = np.zeros((104, 2), dtype=bool)
+    labels[:4, 1] = labels[2:30, 0] = True
+    context = SelectionContext(np.arange(104), book_of(np.zeros(104)), labels=labels, focus=(1,))
+    drawn = [Replay().select(context, rng(seed)) for seed in range(100)]
+    assert all(set(range(4)) <= set(d.tolist()) and len(d) == len(set(d.tolist())) == 24 for d in drawn)
+    seen = np.bincount(np.concatenate(drawn), minlength=104)[4:] / 100
+    assert seen.mean() == pytest.approx(0.2)
+    assert seen.max() < 0.45  # at random, not some of them
+    assert len(Replay(old_ratio=0).select(context, rng())) == 4
+    assert len(Replay(old_ratio=1000).select(context, rng())) == 104
+
+
+def test_replay_without_new_images_trains_on_the_old_ones():
+    context = SelectionContext(np.arange(3), book_of(np.zeros(3)), labels=np.zeros((3, 2), bool), focus=(1,))
+    assert sorted(Replay().select(context, rng())) == [0, 1, 2]

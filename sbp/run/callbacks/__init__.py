@@ -1,5 +1,6 @@
 """What a run leaves behind, recorded while it trains: a file each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sbp.config import Config
@@ -16,12 +17,18 @@ from sbp.tracking.tracker import Tracker
 
 
 def run_callbacks(
-    config: Config, trainer: Trainer, tracker: Tracker, identity: str, resumed: bool
+    config: Config,
+    trainer: Trainer,
+    tracker: Tracker,
+    identity: str,
+    resumed: bool,
+    measuring: Sequence[Callback] = (),
 ) -> list[Callback]:
     """What records a run of `trainer` to config.run_dir and to the tracker.
 
     The order counts: what adds metrics comes before the log of metrics, and the state, which must not be
     newer than the logs, last. identity: the run's fingerprint. resumed: whether it was interrupted before.
+    measuring: what else adds metrics, after the test.
     """
     folder = Path(config.run_dir)
     images = config.tracking.histogram_images and config.tracking.name != "none"
@@ -33,6 +40,7 @@ def run_callbacks(
         TopLosses(folder, tracker, config.tracking.gallery_images),
         SuspectList(folder, tracker),
         *test,
+        *measuring,
         MetricLog(folder, tracker),
         Checkpointer(config, tracker, identity, resumed),
     ]
