@@ -19,7 +19,7 @@ _NAME = re.compile(r"\w([\w .-]*\w)?")
 class ScaleConfig:
     """How large an experiment is: side of the images in pixels, and compute in baseline epochs at the short
     and the long budget, for synthetic images and for real ones (real_); what active learning begins with,
-    annotates in a round, and for how many rounds."""
+    annotates in a round, and for how many rounds; how many images a run's gallery shows."""
 
     name: str = MISSING
     image_size: int = MISSING
@@ -32,9 +32,10 @@ class ScaleConfig:
     long_compute: float = MISSING
     real_compute: float = MISSING
     real_long_compute: float = MISSING
-    first_labelled: int = MISSING
-    labelled_a_round: int = MISSING
-    labelling_rounds: int = MISSING
+    first_labelled: int = 50
+    labelled_a_round: int = 25
+    labelling_rounds: int = 6
+    gallery_images: int = 8
 
     def __post_init__(self) -> None:
         at_least(8, scale__image_size=self.image_size, scale__real_image_size=self.real_image_size)
@@ -237,7 +238,7 @@ class TrackingConfig:
     experiment: str = "sbp"
     parent: str | None = None
     histogram_images: bool = True
-    gallery_images: int = 8
+    gallery_images: int = II("scale.gallery_images")
     patience_s: float = 10.0
 
     def __post_init__(self) -> None:
