@@ -49,7 +49,9 @@ def trained(
         config = deepcopy(config)
         # one that MLflow knows as finished, but is not here, is of no use: its folder is needed
         config.if_exists, config.tracking.parent = "resume" if goes_on else "retrain", None
-        run(config, choices or {}, {}, progress or RunProgress(), prepare)
+        # who needed it first is no matter
+        groups = {key: option for key, option in (choices or {}).items() if key not in ("arm", "experiment")}
+        run(config, groups, {}, progress or RunProgress(), prepare)
         write_atomically(folder / DONE, json.dumps({"fingerprint": identity}))
     return folder
 

@@ -57,11 +57,10 @@ def prepared(config: Config, choices: dict[str, str], progress: Progress) -> Pre
     for number in range(config.labelling.round):
         before = at_round(config, number)
         part = PartProgress(progress, number, config.labelling.round + 1)
-        rounds = _with_images(before, data, rounds)
         label = f"{config.labelling.by}, round {number} of {config.labelling.round}"
-        folder = trained(before, label, choices, part, partial(_prepared, before, rounds))
+        folder = trained(before, label, choices, part, partial(_prepared, before, data, rounds))
         rounds = read_history(folder)
-    return _prepared(config, _with_images(config, data, rounds))
+    return _prepared(config, data, rounds)
 
 
 def at_round(config: Config, number: int) -> Config:
@@ -90,7 +89,7 @@ def _check(config: Config, data: DataSet) -> None:
 
 
 def _with_images(config: Config, data: DataSet, rounds: Sequence[Round]) -> list[Round]:
-    """The rounds with the next one's images. rounds: all before it."""
+    """The rounds before, `rounds`, and the config's with its images."""
     number, settings = config.labelling.round, config.labelling
     rng = generator(config.seed, Purpose.LABELLING, number)
     if number == 0:
@@ -114,7 +113,9 @@ def first_images(labels: np.ndarray, count: int, rng: np.random.Generator) -> np
     return np.array([*sorted(first), *rest][:count])
 
 
-def _prepared(config: Config, rounds: list[Round]) -> Prepared:
+def _prepared(config: Config, data: DataSet, before: Sequence[Round]) -> Prepared:
+    """Choose the images of the config's round. before: the rounds before it."""
+    rounds = _with_images(config, data, before)
     return Prepared(
         training_set=partial(labelled_part, rounds=rounds),
         callbacks=lambda tracker: [RoundHistory(config, rounds, tracker)],

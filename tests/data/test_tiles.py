@@ -115,7 +115,14 @@ def overrides(root, *more):
 
 def make_tiled_trainer(root, output, *more):
     config = make_config(
-        *overrides(root, f"output_root={output}", "budget.compute=1", "augmentation=none", *more)
+        *overrides(
+            root,
+            f"output_root={output}",
+            "budget.compute=1",
+            "augmentation=none",
+            "selection=selective",
+            *more,
+        )
     )
     seed_everything(0)
     data = open_cached(config)
@@ -181,7 +188,7 @@ def test_the_scoring_pass_is_charged_for_its_overlapping_tiles(root, tmp_path):
 )
 def test_what_tiles_cannot_do_is_one_line(override, message):
     with pytest.raises(UserError, match=message.replace(".", r"\.")):
-        make_config(*overrides("somewhere", override))
+        make_config(*overrides("somewhere", "selection=selective", override))
 
 
 @pytest.mark.slow

@@ -442,7 +442,7 @@ def test_what_does_not_go_with_tiles_is_one_line(overrides, message):
 
 
 def test_runs_on_images_are_the_runs_that_they_were():
-    tiled = (*OWN, "data.fit=tile")
+    tiled = (*OWN, "data.fit=tile", "selection=selective")
     assert fingerprint(make_config(*tiled, "selection.unit=image")) == fingerprint(make_config(*tiled))
     assert fingerprint(make_config(*tiled, "selection.unit=tile")) != fingerprint(make_config(*tiled))
 

@@ -257,6 +257,8 @@ DOCUMENTS = {
     "docs/results.md": ["speed", "claims", "results"],
     "docs/metrics.md": ["metrics"],
     "docs/beyond.md": ["beyond"],
+    "docs/active_learning.md": ["active_learning"],
+    "docs/incremental.md": ["incremental"],
 }
 
 
