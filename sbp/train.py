@@ -69,7 +69,8 @@ def in_sweep() -> bool:
 
 @hydra.main(config_path=conf_dir(), config_name="config", version_base="1.3")
 def job(cfg: DictConfig) -> float:
-    """Hydra's entry: one job. Returns the final mean mAP on the validation split, for sweepers.
+    """Hydra's entry: one job. Returns the final mean mAP, or accuracy, on the validation split, for
+    sweepers.
 
     A sweep continues after a job that fails; the job leaves a line in its folder, and its log the traceback.
     """
@@ -87,11 +88,12 @@ def job(cfg: DictConfig) -> float:
             cfg.if_exists = "resume" if in_sweep() else "retrain"
         fill_from_files(cfg)
         OmegaConf.resolve(cfg)
+        from sbp.metrics.tasks import task_of_metrics
         from sbp.steps import run
 
         metrics = run(validated(cfg), group_choices(), sweep_tags(), progress)
         progress.close()
-        return metrics.get("val/map", math.nan)
+        return metrics.get(task_of_metrics(metrics).validated, math.nan)
     except (UserError, TrainingDiverged) as error:
         progress.failed()
         log.error("%s", error)

@@ -65,7 +65,7 @@ def default_split_file(config: c.DiskData, output_root: str | Path) -> Path:
     return Path(output_root) / "splits" / f"{config.name}-{digest}.csv"
 
 
-def content(config: c.DiskData, output_root: str | Path) -> str:
+def content(config: c.DataConfig, output_root: str | Path) -> str:
     """12 hex digits of the images and masks on disk that a run uses, and of their split. Looked up once per
     process. A set that cannot be read has the digest of the error: opening it raises that."""
     key = json.dumps([vars(config), str(output_root)], sort_keys=True, default=str)

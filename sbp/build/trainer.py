@@ -10,7 +10,7 @@ from torch import nn
 from sbp import config as c
 from sbp.build.parallel_scoring import parallel_scoring
 from sbp.build.tiles import image_cost, images_at_once, selection_units, training_tiles, whole_images
-from sbp.config.schemas import in_group, make
+from sbp.config.schemas import in_group, make, registered
 from sbp.data.augmentation import Augmentation
 from sbp.data.dataset import DataSet
 from sbp.data.loader import TrainLoader
@@ -19,6 +19,7 @@ from sbp.data.units import SelectionUnits
 from sbp.engine.batch_norm import share_batch_norm
 from sbp.engine.budget import Ledger
 from sbp.engine.callbacks import Callback, ScoreMonitor
+from sbp.engine.classification import ClassEvaluator
 from sbp.engine.device import Compute
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.gradients import GradientProbe
@@ -30,6 +31,7 @@ from sbp.engine.trainer import Trainer
 from sbp.engine.weight_average import moving_average
 from sbp.errors import UserError
 from sbp.metrics import names
+from sbp.metrics.tasks import task_of
 from sbp.selection import (
     Aggregation,
     InBatch,
@@ -65,9 +67,10 @@ def check_defects(focus: list[str], data: DataSet) -> None:
 
 def build_aggregations(config: c.Config) -> list[Aggregation]:
     """The selection's own scheme first, then max and mean, which every histogram records. A scheme that moves
-    the image stands alone: the others would be recorded for images that they never saw."""
+    the image stands alone: the others would be recorded for images that they never saw; and where there is no
+    map, they say the same."""
     chosen: Aggregation = make("aggregation", config.aggregation)
-    if chosen.moves_image:
+    if chosen.moves_image or not task_of(registered("loss", config.loss.name)).has_maps:
         return [chosen]
     return [chosen, *(other for other in (Max(), Mean()) if other.name != chosen.name)]
 
@@ -121,8 +124,22 @@ def build_evaluator(
     compute: Compute,
     shape: tuple[int, int],
     ranks: Ranks = ALONE,
-) -> Evaluator:
+) -> Evaluator | ClassEvaluator:
     """How splits are measured. shape: height and width of the data set's images. ranks: who measures."""
+    if not task_of(registered("loss", config.loss.name)).has_maps:
+        loss, at_once = make("loss", config.loss), config.evaluation.batch_size
+        return ClassEvaluator(defects, loss, compute, at_once, config.trainer.precision, ranks)
+    return map_evaluator(config, defects, compute, shape, ranks)
+
+
+def map_evaluator(
+    config: c.Config,
+    defects: Sequence[str],
+    compute: Compute,
+    shape: tuple[int, int],
+    ranks: Ranks = ALONE,
+) -> Evaluator:
+    """As `build_evaluator`, for segmentation."""
     settings, loss, precision = config.evaluation, make("loss", config.loss), config.trainer.precision
     batch, thresholds = images_at_once(config, settings.batch_size, shape), tuple(settings.iou_thresholds)
     return Evaluator(
@@ -221,5 +238,5 @@ def in_batch(
     """What of each batch is trained on. model: what is trained, where scorer has it put tiles together."""
     if not isinstance(policy, InBatch):
         return WholeBatches()
-    precision = config.trainer.precision
-    return ChosenImages(policy, model, scorer.loss, scorer.compute, precision, config.seed, ranks)
+    precision, whole = config.trainer.precision, config.selection.warmup_epochs if policy.warms_up else 0
+    return ChosenImages(policy, model, scorer.loss, scorer.compute, precision, config.seed, ranks, whole)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from omegaconf import DictConfig, OmegaConf
 
 from sbp.config.schemas import make, registered
+from sbp.data.classes import ImageFolder
 from sbp.data.layouts.base import Layout
 from sbp.errors import UserError
 
@@ -17,7 +18,12 @@ def fill_from_files(cfg: DictConfig) -> None:
     In place, before interpolations of them are resolved. Raises UserError if the files cannot be read.
     """
     data = cfg.get("data")
-    if not isinstance(data, DictConfig) or not issubclass(registered("data", data.name), Layout):
+    if not isinstance(data, DictConfig):
+        return
+    chosen = registered("data", data.name)
+    if issubclass(chosen, ImageFolder) and not data.get("defects"):
+        data.defects = chosen.defects_in(data.root)
+    if not issubclass(chosen, Layout):
         return
     values = OmegaConf.to_container(data, resolve=True)
     layout: Layout = make("data", SimpleNamespace(**values))  # type: ignore[arg-type]

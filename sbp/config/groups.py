@@ -18,8 +18,9 @@ _NAME = re.compile(r"\w([\w .-]*\w)?")
 @dataclass
 class ScaleConfig:
     """How large an experiment is: side of the images in pixels, and compute in baseline epochs at the short
-    and the long budget, for synthetic images and for real ones (real_); what active learning begins with,
-    annotates in a round, and for how many rounds; how many images a run's gallery shows."""
+    and the long budget, for synthetic images and for real ones (real_); for classification (class_), the
+    batch size, and how many images of the embedded set are used, null for all; what active learning begins
+    with, annotates in a round, and for how many rounds; how many images a run's gallery shows."""
 
     name: str = MISSING
     image_size: int = MISSING
@@ -28,6 +29,8 @@ class ScaleConfig:
     val_images: int = MISSING
     test_images: int = MISSING
     batch_size: int = MISSING
+    class_batch_size: int = 128
+    class_images: int | None = None
     compute: float = MISSING
     long_compute: float = MISSING
     real_compute: float = MISSING
@@ -39,7 +42,8 @@ class ScaleConfig:
 
     def __post_init__(self) -> None:
         at_least(8, scale__image_size=self.image_size, scale__real_image_size=self.real_image_size)
-        at_least(1, scale__batch_size=self.batch_size)
+        at_least(1, scale__batch_size=self.batch_size, scale__class_batch_size=self.class_batch_size)
+        at_least(1, scale__class_images=self.class_images)
 
 
 @dataclass

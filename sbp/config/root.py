@@ -9,12 +9,13 @@ from omegaconf import MISSING
 
 from sbp.config import groups as g
 from sbp.config import stages
-from sbp.config.schemas import OPEN_GROUPS, base_of, in_group, make, names, own_keys, schema
+from sbp.config.schemas import OPEN_GROUPS, base_of, in_group, make, names, own_keys, registered, schema
 from sbp.engine.budget import Budget, Schedule
 from sbp.engine.losses import SegmentationLoss, defines, says
 from sbp.errors import UserError
 from sbp.plugins.checks import at_least, one_of, require
 
+SEGMENTATION = "segmentation"
 IF_EXISTS = {
     "auto": "resume in a sweep, retrain else",
     "reuse": "take a finished run from MLflow; train an interrupted one anew",
@@ -75,6 +76,7 @@ class Config:
             one_of("defects.focus", name, self.data.defects)
         one_of("if_exists", self.if_exists, tuple(IF_EXISTS))
         parts = {group: self._made(group) for group in OPEN_GROUPS}
+        self._check_task()
         self._check_image_size(parts["model"].stride, parts["aggregation"])
         if self.selection.unit == "auto":
             self.selection.unit = "tile" if self._tiled else "image"
@@ -93,6 +95,32 @@ class Config:
         if not isinstance(chosen, needed(group, chosen.name)):
             raise UserError(f"{group}.name={chosen.name}: choose the option itself, {group}={chosen.name}")
         return make(group, chosen)
+
+    @property
+    def task(self) -> str:
+        """What is trained: segmentation or classification."""
+        return self._task_of("loss")
+
+    def _task_of(self, group: str) -> str:
+        return getattr(registered(group, getattr(self, group).name), "task", SEGMENTATION)
+
+    def _check_task(self) -> None:
+        """One task for all parts, and what classification, without maps, has no meaning for."""
+        tasks = {group: self._task_of(group) for group in ("data", "model", "loss")}
+        if len(set(tasks.values())) > 1:
+            said = ", ".join(f"{group}={getattr(self, group).name} is for {t}" for group, t in tasks.items())
+            raise UserError(f"{said}: must all be for one task; loss=cross_entropy goes with model=resnet8")
+        if self.task == SEGMENTATION:
+            return
+        loss = f"loss={self.loss.name}"
+        for key, value, allowed in (
+            ("aggregation", self.aggregation.name, ("max", "mean")),
+            ("scoring.scale_factor", self.scoring.scale_factor, (1.0,)),
+            ("labelling.by", self.labelling.by, (None,)),
+            ("arrival.defect", self.arrival.defect, (None,)),
+        ):
+            words = " or ".join("null" if v is None else str(v) for v in allowed)
+            require(value in allowed, key, value, f"{words} with {loss}, which gives one loss an image")
 
     def _check_guard(self, guard_watches: bool, has_scores: bool) -> None:
         if guard_watches and not has_scores:

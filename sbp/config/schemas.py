@@ -17,14 +17,16 @@ from typing import Any, get_type_hints
 from omegaconf import MISSING
 
 from sbp.config import groups as g
-from sbp.data import synthetic  # noqa: F401  registers the generated set
+from sbp.data import classes, synthetic  # noqa: F401  register sets that are no layouts
 from sbp.data.layouts import LAYOUTS
 from sbp.data.source import SOURCES
+from sbp.engine import classifiers  # noqa: F401  registers them
 from sbp.engine.losses import LOSSES
 from sbp.engine.models import MODELS
 from sbp.engine.optimizers import OPTIMIZERS
 from sbp.errors import UserError
 from sbp.plugins.registry import Registry
+from sbp.selection import jiang  # noqa: F401  registers it
 from sbp.selection.aggregation import AGGREGATIONS
 from sbp.selection.guard import GUARDS
 from sbp.selection.policy import POLICIES

@@ -26,12 +26,15 @@ class Augmentation:
         self.pipeline = _compose(transforms) if transforms else None
 
     def __call__(self, image: np.ndarray, masks: np.ndarray, epoch: int, index: int, copy: int = 0):
-        """Augment image (H, W, C) and masks (H, W, D), both uint8; `copy` numbers an image's repetitions."""
+        """Augment image (H, W, C) and masks (H, W, D), both uint8; `copy` numbers an image's repetitions.
+        Masks of another size, which say something of the whole image, stay as they are."""
         if self.pipeline is None:
             return image, masks
         sequence = stream(self.seed, Purpose.AUGMENTATION, epoch, index, copy)
         python_seed = int(sequence.generate_state(1)[0])
         self.pipeline.set_random_state(np.random.default_rng(sequence), random.Random(python_seed))
+        if masks.shape[:2] != image.shape[:2]:
+            return self.pipeline(image=image)["image"], masks
         result = self.pipeline(image=image, mask=masks)
         return result["image"], result["mask"]
 

@@ -166,7 +166,7 @@ class AnnotationCeiling(Callback):
         self.metrics: dict[str, float] | None = None
 
     def on_fit_start(self, trainer: "Trainer") -> None:
-        if self.metrics is None:
+        if self.metrics is None and isinstance(trainer.evaluator, Evaluator):
             self.metrics = trainer.evaluator.oracle(trainer.data.splits["val"], "val")
 
     def on_epoch_end(self, trainer: "Trainer", record: EpochRecord) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Gradients = list[Tensor]
 
 # Top-level modules of a segmentation_models_pytorch model, and what a group of layers is called.
-GROUPS = {"encoder": "encoder", "decoder": "decoder", "segmentation_head": "head"}
+GROUPS = {"encoder": "encoder", "decoder": "decoder", "segmentation_head": "head", "head": "head"}
 
 
 class GradientProbe(Callback):

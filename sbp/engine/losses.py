@@ -24,9 +24,11 @@ class SegmentationLoss(ABC):
     adds up with sbp.engine.ranks.batch_sum, so that several processes can share a batch. weighs_images: what
     `reduce_weighted` makes of it is right, so that some images may count more than others. And one by the
     class that defines `loss_map`: is_cross_entropy, the map is -ln of the probability of the true label.
+    task: see sbp.metrics.tasks.
     """
 
     name: str
+    task = "segmentation"
     sums_over_ranks = True
     weighs_images = True
     is_cross_entropy = False
@@ -195,6 +197,26 @@ class OhemBce(Bce):
             lowest = odds.sort(dim=1).values.gather(1, numbers - 1)
         hard = ((odds < _log_odds(self.threshold)) | (odds <= lowest)).view_as(logits)
         return hard if valid is None else hard & valid
+
+
+@LOSSES.register("cross_entropy")
+class CrossEntropy(SegmentationLoss):
+    """Softmax cross-entropy over the channels, for images of which each is of one class.
+
+    Logits and target are (B, K, 1, 1), the target one-hot. The loss map has an image's cross-entropy in the
+    channel of its class and 0 in all others, so that its score, the largest over channels, is its loss.
+    """
+
+    task = "classification"
+    sums_over_ranks = True
+    weighs_images = True
+    is_cross_entropy = True
+
+    def loss_map(self, logits: Tensor, target: Tensor) -> Tensor:
+        return -logits.log_softmax(dim=1) * target
+
+    def reduce(self, loss_map: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        return mean_where(loss_map, valid) * loss_map.shape[1]
 
 
 def _log_odds(probability: float) -> float:

@@ -32,10 +32,12 @@ ARCHITECTURES = (
 class Architecture(ABC):
     """Makes a network when the data set is known.
 
-    stride: what an image's height and width must be multiples of.
+    stride: what an image's height and width must be multiples of. task: see sbp.metrics.tasks; for
+    classification, logits are (B, K, 1, 1).
     """
 
     name: str
+    task = "segmentation"
     stride = 1
 
     @abstractmethod

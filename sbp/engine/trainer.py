@@ -18,6 +18,7 @@ from sbp.data.loader import Batch, TrainLoader
 from sbp.data.units import SelectionUnits
 from sbp.engine.budget import Budget, Ledger, Schedule
 from sbp.engine.callbacks import Callback, EpochRecord
+from sbp.engine.classification import ClassEvaluator
 from sbp.engine.device import Compute
 from sbp.engine.epoch import EpochInProgress, Stopwatch, composition
 from sbp.engine.evaluation import Evaluator, ValidationSchedule
@@ -63,7 +64,7 @@ class Trainer:
     loader: TrainLoader
     sampler: SelectiveSampler
     scorer: Scorer
-    evaluator: Evaluator
+    evaluator: Evaluator | ClassEvaluator
     budget: Budget
     ledger: Ledger
     compute: Compute
@@ -398,6 +399,7 @@ def snapshot(trainer: Trainer) -> dict[str, Any]:
         "epoch": trainer.epoch,
         "current": None if current is None else current.state_dict(),
         "guard": {k: torch.from_numpy(v) for k, v in guard.items()},
+        "in_batch": trainer.in_batch.state_dict(),
         "average": None if trainer.average is None else trainer.average.state_dict(),
         "parallel": None if trainer.parallel is None else trainer.parallel.state_dict(),
         "last": {"epoch": trainer.last.epoch, "metrics": trainer.last.metrics},
@@ -411,6 +413,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.sampler.book.load_state_dict(state["book"])  # numpy takes the tensors as they are
     trainer.sampler.guard.load_state_dict(state["guard"])
+    trainer.in_batch.load_state_dict(state["in_batch"])
     if trainer.average is not None:
         trainer.average.load_state_dict(state["average"])
     for name in LEDGER:

@@ -100,16 +100,17 @@ def quantiles(
     labels: np.ndarray,
     defects: Sequence[str],
     qs: Sequence[float] = (0.1, 0.5, 0.9),
+    healthy: bool = True,
 ) -> dict[str, float]:
     """Quantiles `scores/<scheme>/<defect>/<group>/q50` of each channel's scores over each group, in nats.
 
     scores: per scheme (N, D); NaN and infinite ones are left out. labels: (N, D) bool. qs: in [0, 1], in
-    per cent in the key. group: `healthy` or a defect that the images hold. A group without a finite score
-    has no entries.
+    per cent in the key. group: `healthy`, if wanted, or a defect that the images hold. A group without a
+    finite score has no entries.
     """
     names, result = ("healthy", *defects), {}
     for scheme, values in scores.items():
-        for group, rows in zip(names, group_rows(labels), strict=True):
+        for group, rows in list(zip(names, group_rows(labels), strict=True))[not healthy :]:
             for d, defect in enumerate(defects):
                 finite = values[rows, d][np.isfinite(values[rows, d])]
                 if len(finite):

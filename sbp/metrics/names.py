@@ -12,8 +12,6 @@ FLOPS = "cost/flops"
 SCORED_FRACTION = "cost/scored_fraction"
 EPOCH_S = "time/epoch_s"
 WORK_S = "time/work_s"
-VAL_MAP = "val/map"
-BEST_VAL_MAP = "best/val/map"
 BORDER_OR_MISSING = "top/border_or_missing"
 LOOKALIKE = "lookalike"
 UNMARKED = "unmarked"
@@ -56,6 +54,7 @@ LOOKALIKES = "look-alikes that the data set names, as generated data does"
 KNOWN_KINDS = "an image set that knows it, as generated data does"
 ROUNDS = "`labelling.by`"
 ARRIVAL = "`arrival.defect`"
+CLASSES = "classification, `loss=cross_entropy`"
 METRICS = (
     Metric(TRAIN_LOSS, "training loss, mean over the epoch's images"),
     Metric(LEARNING_RATE, "learning rate of the epoch's last step"),
@@ -102,7 +101,10 @@ METRICS = (
         "over defects",
     ),
     Metric("<val|test>/pixel_ap[/<defect>]", "area under the precision-recall curve of the pixels"),
-    Metric("<val|test>/loss[/<defect>]", "loss of that defect's map, in nats"),
+    Metric(
+        "<val|test>/loss[/<defect>]",
+        "loss of that defect's map, in nats; in classification, of the images, without a class",
+    ),
     Metric("<val|test>/clean_map[/<defect>]", "as `map`, against the true masks", TRUE_MASKS),
     Metric(
         "val/oracle_map[/<defect>]",
@@ -137,11 +139,19 @@ METRICS = (
     ),
     Metric("<val|test>/images/healthy", "images without any defect, on which false regions are counted"),
     Metric("<val|test>/images/lookalike", "look-alikes among them", LOOKALIKES),
-    Metric(BEST_VAL_MAP, "the highest `val/map` of any epoch, that of best.pt; at the end"),
+    Metric("best/val/map", "the highest `val/map` of any epoch, that of best.pt; at the end"),
+    Metric(
+        "<val|test>/accuracy[/<class>]",
+        "share of the images, or of those of a class, whose highest logit is that of their class",
+        CLASSES,
+    ),
+    Metric("<val|test>/error", "share of the images of which it is not", CLASSES),
+    Metric("best/val/accuracy", "the highest `val/accuracy` of any epoch, that of best.pt", CLASSES),
     Metric(
         "scores/<scheme>/<defect>/<group>/q<10|50|90>",
         "quantiles of the scores of images, or of tiles with `selection.unit=tile`, by aggregation, defect "
-        "channel and what they hold",
+        "channel and what they hold; in classification, of `all` images and of those of each class, if there "
+        "are no more than 20",
         "an epoch in which images are scored",
     ),
     Metric(
@@ -178,6 +188,11 @@ METRICS = (
 def of_split(split: str, name: str, defect: str | None = None) -> str:
     """Key of a split's map, pixel_ap, loss ...; the mean over defects, or that of one."""
     return f"{split}/{name}" if defect is None else f"{split}/{name}/{defect}"
+
+
+def best(metric: str) -> str:
+    """Key of the best value that a metric had after any epoch."""
+    return f"best/{metric}"
 
 
 def at_recall(name: str, recall: float) -> str:

@@ -18,9 +18,15 @@ from sbp.plots.curves_figure import (
 from sbp.plots.examples import Example, draw_examples, examples_heights
 from sbp.plots.style import WIDTH, framed_figure, styled
 
+MAP = "val/map"
 
-def comparison_metrics(defects: Sequence[str], losses: bool = False) -> dict[str, str]:
-    """The metrics that a comparison shows, and their panels' titles."""
+
+def comparison_metrics(defects: Sequence[str], losses: bool = False, key: str = MAP) -> dict[str, str]:
+    """The metrics that a comparison shows, and their panels' titles. key: what the runs validate by; with
+    another than val/map, it stands for all classes."""
+    if key != MAP:
+        title = f"validation {key.rpartition('/')[2]}"
+        return {key: title} | ({"val/loss": "validation loss (nats)"} if losses else {})
     metrics = {f"val/map/{defect}": f"mAP of {defect}" for defect in defects}
     if len(defects) > 1:
         metrics["val/map"] = "mAP, mean over defects"
@@ -38,6 +44,7 @@ def comparison_figure(
     title: str | None = None,
     losses: bool = False,
     examples_notes: Sequence[str] = (),
+    key: str = MAP,
 ) -> Figure:
     """Runs compared over the compute they spent, 1000 pixels wide.
 
@@ -45,14 +52,15 @@ def comparison_figure(
     and seconds per epoch (mean_epoch_s; its ratio to the first label's). Runs of one label are drawn as their
     mean with a band from the lowest to the highest seed. examples adds a strip of images, annotations and
     predictions; examples_notes: paragraphs on how they were chosen and judged. title: null states what is
-    compared. Raises ValueError without curves or defects.
+    compared. key: see comparison_metrics. Raises ValueError without curves or defects.
     """
     if not curves or not defects:
         raise ValueError(f"a comparison needs curves ({len(curves)} given) and defects ({list(defects)})")
     groups = by_label(curves)
     styles = line_styles(groups)
-    metrics = comparison_metrics(defects, losses)
-    about = "mAP: region-level mean average precision on validation images; 1 baseline epoch: one full pass. "
+    metrics = comparison_metrics(defects, losses, key)
+    about = "mAP: region-level mean average precision on validation images; " if key == MAP else ""
+    about += "1 baseline epoch: one full pass. "
     about += seeds_text(groups)
     heights = [PANEL_HEIGHT * rows_and_columns(len(metrics))[0], PITCH * len(groups) + FOOT + 30]
     if examples:

@@ -89,4 +89,4 @@ def evaluate_split(checkpoint: str | Path, split: str = "test", device: str = "c
 def _opened(checkpoint: str | Path, split: str, device: str) -> tuple[nn.Module, Evaluator, Split, Config]:
     model, compute, about, config = restore(checkpoint, device)
     images = cached_split(config, split)
-    return model, build.build_evaluator(config, about.defects, compute, images.image_shape), images, config
+    return model, build.map_evaluator(config, about.defects, compute, images.image_shape), images, config

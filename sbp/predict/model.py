@@ -21,6 +21,8 @@ def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, 
     """Model of whole images in eval mode, its input pipeline, the checkpoint and its config."""
     checkpoint = load_checkpoint(path, device)
     config = from_values(checkpoint.config)
+    if config.task != "segmentation":
+        raise UserError(f"{path}: is a model for {config.task}; this command is for segmentation")
     if hasattr(config.model, "encoder_weights"):
         config.model.encoder_weights = None  # they come with the checkpoint
     model = build.build_model(config, len(checkpoint.defects))

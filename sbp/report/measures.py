@@ -33,7 +33,8 @@ class Measure:
     """One number per run. arm: name of a conf/arm option; metric: MLflow key, in which {common} and {rare}
     stand for the data set's first common and first rare defect; statistic: how a curve becomes a number, see
     STATISTICS; over: one of AXES; at: share of the run, level: height, for statistics that have one; until:
-    of `reach_final`, the arm whose final value (same seed and budget) is that height; budget: one of BUDGETS;
+    of `reach_final`, the arm whose final value (same seed and budget) is that height; slack: of it too, so
+    many times that arm's final error, 1 less the value, is reached instead; budget: one of BUDGETS;
     exclusive: only runs that had the machine to themselves. Raises ValueError for what is out of range."""
 
     arm: str
@@ -43,6 +44,7 @@ class Measure:
     at: float | None = None
     level: float | None = None
     until: str | None = None
+    slack: float = 1.0
     budget: str = SHORT
     exclusive: bool = False
 
@@ -55,13 +57,18 @@ class Measure:
         if self.statistic == "reach":
             ok = self.level is not None and 0 < self.level <= 1
             require(ok, "level", self.level, "above 0 and at most 1")
+        require(self.slack >= 1, "slack", self.slack, "at least 1")
+        allowed = "1 but for statistic reach_final"
+        require(self.slack == 1 or self.statistic == "reach_final", "slack", self.slack, allowed)
         needed = "the arm whose final value is to be reached, for statistic reach_final alone"
         require((self.statistic == "reach_final") == bool(self.until), "until", self.until, needed)
 
     def __str__(self) -> str:
         """As a rule says it: "final val/map"."""
         values = {"over": self.over, "at": self.at or 0.0, "level": self.level or 0.0, "until": self.until}
-        return WORDS[self.statistic].format(metric=self.metric, **values)
+        text = WORDS[self.statistic].format(metric=self.metric, **values)
+        about = f"is {self.slack:g} times as far from 1 as the final value"
+        return text if self.slack == 1 else text.replace("reaches the final value", about)
 
     @property
     def key(self) -> str:
@@ -71,11 +78,14 @@ class Measure:
     @property
     def target(self) -> "Measure | None":
         """The measure of the run that sets the height; None if no other run does."""
-        return replace(self, arm=self.until, statistic="final", until=None) if self.until else None
+        if not self.until:
+            return None
+        return replace(self, arm=self.until, statistic="final", until=None, slack=1.0)
 
     def towards(self, height: float) -> "Measure":
-        """The same with the height that its target has."""
-        return replace(self, statistic="reach_level", level=height, until=None)
+        """The same with the height that its target has, less what `slack` gives."""
+        level = height if self.slack == 1 else 1 - self.slack * (1 - height)
+        return replace(self, statistic="reach_level", level=level, until=None, slack=1.0)
 
 
 def arm_key(arm: str, budget: str) -> str:

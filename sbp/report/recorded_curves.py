@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from sbp.metrics.names import told_by
+from sbp.metrics.tasks import task_of_metrics
 from sbp.plots.comparison import comparison_metrics
 from sbp.report.measures import X_METRICS, ran_exclusively
 from sbp.report.results import DIGITS
@@ -20,9 +21,8 @@ from sbp.report.sections import Section, known_sections
 from sbp.tracking.runs import History, RecordedRun
 
 WHOLE = 64
-"""A metric with at most so many values keeps them all."""
-VALIDATED = "val/map"
-"""A metric with more keeps those of the epochs that have this one, its first, and its last."""
+"""A metric with at most so many values keeps them all; one with more keeps those of the epochs that have what
+the run validates by, its first, and its last."""
 
 
 def as_recorded(run: RecordedRun) -> RecordedRun:
@@ -54,7 +54,8 @@ class _AsRecorded(Mapping[str, History]):
         return steps, np.array([float(f"{value:.{DIGITS}g}") for value in values])
 
     def _validated(self) -> np.ndarray:
-        return self._metrics[VALIDATED][0] if VALIDATED in self._metrics else np.empty(0)
+        validated = task_of_metrics(self._metrics).validated
+        return self._metrics[validated][0] if validated in self._metrics else np.empty(0)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)
@@ -70,9 +71,10 @@ def recorded_metrics(section: Section, run: RecordedRun, roles: Mapping[str, str
     """What a section records of a run, those that it has: what every table shows, the section's figures and
     targets, and what claims of any section measure of the section's arms. roles: the defects' names for
     {common} and {rare}."""
-    shown = comparison_metrics(run.defects)
+    validated = task_of_metrics(run.metrics).validated
+    shown = comparison_metrics(run.defects, key=validated)
     figures = section.file.figures if section.file else default_figures(shown)
-    maps = [VALIDATED, *(f"{VALIDATED}/{defect}" for defect in run.defects)]
+    maps = [validated, *(f"{validated}/{defect}" for defect in run.defects)]
     wanted = [EVERY_EPOCH, *X_METRICS.values(), "train/kept_fraction"]
     wanted += [*maps, *(key.replace("val/", "test/") for key in maps)]
     wanted += [metric for spec in figures for metric in figure_metrics(spec, run, roles)]

@@ -24,7 +24,7 @@ TAGS = (
     "exclusive", "fingerprint", "code.version", "results.version", "git.commit", "git.dirty", "hardware.cpu",
     "hardware.cores", "hardware.gpu", "hardware.torch_threads", "version.torch",
 )  # fmt: skip
-QUALITY = ("map", "pixel_ap", "loss", "clean_map")
+QUALITY = ("map", "pixel_ap", "loss", "clean_map", "accuracy", "error")
 ALARMS = (
     *(
         names.at_recall(name, recall)

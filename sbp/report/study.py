@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sbp.errors import UserError
+from sbp.metrics.tasks import task_of_metrics
 from sbp.plots.comparison import comparison_metrics
 from sbp.report.claims import ClaimResult, judge, measured_text, rule_text
 from sbp.report.documents import write_html, write_markdown, write_pictures
@@ -174,7 +175,8 @@ def claim_row(result: ClaimResult) -> ClaimRow:
 
 def section_drawings(section: Section, study: Study, pool: Executor) -> list[tuple[Picture, Future]]:
     """A section's figures without their bytes, which are being rendered by `pool`."""
-    metrics = comparison_metrics(study.runs[-1].defects)
+    newest = study.runs[-1]
+    metrics = comparison_metrics(newest.defects, key=task_of_metrics(newest.metrics).validated)
     figures = section.file.figures if section.file else default_figures(metrics)
     arms = study.arms_of(section)
     recorded = {arm: study.recorded.get(arm, {}) for arm in arms}
@@ -234,8 +236,10 @@ def missing_runs(arms: Arms, labels: Mapping[str, str], seeds: Sequence[int]) ->
 def results_table(arms: Arms, labels: Mapping[str, str], seeds: int) -> Table:
     """One row per arm: what it cost and what it reached, mean and range over seeds. seeds: how many there are
     of any arm."""
-    defects = next((run.defects for runs in arms.values() for run in runs.values()), [])
-    columns = ["run", "seeds", "epochs", "compute", "seconds per epoch", "kept", "val mAP", "test mAP"]
+    task = task_of_metrics({key for runs in arms.values() for run in runs.values() for key in run.metrics})
+    defects = next((run.defects for runs in arms.values() for run in runs.values() if task.has_maps), [])
+    columns = ["run", "seeds", "epochs", "compute", "seconds per epoch", "kept"]
+    columns += [f"val {task.title}", f"test {task.title}"]
     rows: list[Sequence[Cell]] = []
     for arm, members in arms.items():
         whole = list(members.values())
@@ -248,9 +252,9 @@ def results_table(arms: Arms, labels: Mapping[str, str], seeds: int) -> Table:
                 Estimate.of([run.last("cost/baseline_epochs") for run in runs]),
                 Estimate.of(map(epoch_s, whole)),
                 Estimate.of(map(kept_fraction, whole)),
-                Estimate.of([run.last("val/map") for run in runs]),
-                Estimate.of([run.last("test/map") for run in runs]),
-                *(Estimate.of([run.last(f"test/map/{d}") for run in runs]) for d in defects),
+                Estimate.of([run.last(task.validated) for run in runs]),
+                Estimate.of([run.last(task.tested) for run in runs]),
+                *(Estimate.of([run.last(f"{task.tested}/{d}") for run in runs]) for d in defects),
             ]
         )
     caption = "Mean and range over seeds at the end of the run. Compute in baseline epochs; seconds of runs "
@@ -283,7 +287,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
     return [
         ("Scale", study.scale),
         ("Data", data),
-        ("Defects", "A (common): {common}, B (rare): {rare}".format(**defect_roles(study))),
+        _shown_by_images(study),
         ("Compute of each run", f"{distinct(_budgets(runs))} baseline epochs"),
         ("Runs", f"{len(runs)}, seeds {distinct(sorted({run.seed for run in runs}))}{_elsewhere_text(runs)}"),
         ("Code", distinct(run.tags.get("git.commit", "unknown")[:10] for run in runs)),
@@ -291,6 +295,13 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("torch", distinct(run.tags.get("version.torch", "unknown") for run in runs)),
         ("Date", distinct(dict.fromkeys([days[0], days[-1]]))),
     ]
+
+
+def _shown_by_images(study: Study) -> tuple[str, str]:
+    newest = study.runs[-1]
+    if not task_of_metrics(newest.metrics).has_maps:
+        return "Classes", str(len(newest.defects))
+    return "Defects", "A (common): {common}, B (rare): {rare}".format(**defect_roles(study))
 
 
 def _elsewhere_text(runs: Sequence[RecordedRun]) -> str:

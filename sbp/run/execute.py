@@ -1,7 +1,7 @@
 """One run: build, begin or resume, train, record."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from sbp.data.dataset import DataSet
 from sbp.data.loader import loader_errors_in_one_line
 from sbp.engine.trainer import Trainer, restore
 from sbp.errors import UserError
-from sbp.metrics import names
+from sbp.metrics.tasks import Task, task_of
 from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.metric_log import EPOCHS
 from sbp.run.fingerprint import fingerprint
@@ -29,8 +29,6 @@ from sbp.utils.files import disk_full_as_user_error, sole_writer
 from sbp.utils.progress import Progress
 
 log = logging.getLogger("sbp")
-MAPS = {"val": names.of_split("val", "map"), "test": names.of_split("test", "map")}
-"""What the last line of a run says."""
 
 
 def run(
@@ -82,10 +80,18 @@ def run(
             tags = {**tags, "fingerprint": identity, "results.version": str(RESULTS_VERSION)}
             with disk_full_as_user_error(folder), loader_errors_in_one_line():
                 metrics = train(config, choices, data, trainer, tags, state, prepared)
-            measured = ", ".join(f"{s} mAP {metrics[k]:.3f}" for s, k in MAPS.items() if k in metrics)
-            log.info("%s; masks for images: sbp predict %s FOLDER", measured, folder / "best.pt")
+            log.info("%s", last_line(metrics, task_of(trainer.loss), folder / "best.pt"))
         remove_state(folder)
     return metrics
+
+
+def last_line(metrics: Mapping[str, float], task: Task, best: Path) -> str:
+    """What a run reached, and what its best model is good for."""
+    keys = {"val": task.validated, "test": task.tested}
+    measured = ", ".join(
+        f"{split} {task.title} {metrics[key]:.3f}" for split, key in keys.items() if key in metrics
+    )
+    return measured + (f"; masks for images: sbp predict {best} FOLDER" if task.has_maps else f"; {best}")
 
 
 def state_to_resume(config: Config, identity: str) -> dict[str, Any] | None:

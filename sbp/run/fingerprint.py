@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from sbp.build.data import content
-from sbp.config import Config, DiskData, flattened
+from sbp.config import Config, flattened
 from sbp.config.schemas import OPEN_GROUPS, registered
 from sbp.plugins.discovery import foreign_source
 from sbp.run.results_version import RESULTS_VERSION
@@ -73,7 +73,7 @@ def fingerprint(config: Config) -> str:
     }
     if config.init_from is not None:
         values["init_from"] = file_digest(Path(config.init_from))
-    if isinstance(config.data, DiskData) and config.data.root:
+    if getattr(config.data, "root", None):
         values["data.root"] = content(config.data, config.output_root)
     text = json.dumps([RESULTS_VERSION, foreign_sources(config), values], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -18,7 +18,7 @@ from sbp.errors import UserError
 from sbp.seeding import generator_states
 from sbp.utils.files import is_held, write_atomically
 
-FORMAT = "sbp-state-4"
+FORMAT = "sbp-state-5"
 """Changes whenever what a state holds does, so that one that other code has left is passed over."""
 NAME = "state.pt"
 PREVIOUS = "state.previous.pt"

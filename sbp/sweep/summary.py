@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sbp.metrics import names
+from sbp.metrics.tasks import task_of_metrics
 from sbp.plots.comparison import comparison_figure, comparison_metrics
 from sbp.plots.style import save_png
 from sbp.report.documents import markdown_rows
@@ -12,8 +14,6 @@ from sbp.tracking.runs import RecordedRun, runs_of_sweep
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-METRICS = ("cost/baseline_epochs", "val/map", "test/map")
 
 
 def log_summary(client: "MlflowClient", experiment: str, parent: str, folder: Path) -> None:
@@ -32,8 +32,10 @@ def log_summary(client: "MlflowClient", experiment: str, parent: str, folder: Pa
     if finished:
         defects = finished[0].defects
         same = [run for run in finished if run.defects == defects]
-        metrics = comparison_metrics(defects, losses=True)
-        figure = comparison_figure([run_curve(run, metrics) for run in same], defects, losses=True)
+        key = task_of_metrics(finished[0].metrics).validated
+        metrics = comparison_metrics(defects, losses=True, key=key)
+        curves = [run_curve(run, metrics) for run in same]
+        figure = comparison_figure(curves, defects, losses=True, key=key)
         save_png(figure, folder / "comparison.png", scale=2)
         client.log_artifact(parent, str(folder / "comparison.png"))
 
@@ -41,13 +43,15 @@ def log_summary(client: "MlflowClient", experiment: str, parent: str, folder: Pa
 def description(runs: list[RecordedRun], parent: str) -> str:
     """A Markdown table of a sweep's runs, for the parent's description in the UI."""
     rows, taken = [], False
+    task = task_of_metrics({key for run in runs for key in run.metrics})
+    shown = (names.BASELINE_EPOCHS, task.validated, task.tested)
     for run in sorted(runs, key=lambda r: (full_label(r), r.seed)):
         elsewhere = run.tags.get("mlflow.parentRunId") != parent
         taken |= elsewhere
-        values = [run.last(key) for key in METRICS]
+        values = [run.last(key) for key in shown]
         name = full_label(run).replace("|", "\\|") + (" *" if elsewhere else "")
         numbers = [f"{value:.3f}" if value == value else "–" for value in values]
         rows.append([name, str(run.seed), run.status, *numbers])
-    table = markdown_rows(["run", "seed", "status", "compute", *METRICS[1:]], rows)
+    table = markdown_rows(["run", "seed", "status", "compute", *shown[1:]], rows)
     note = "\n\n\\* the same run belongs to another sweep, under whose parent it is nested"
     return table + note * taken

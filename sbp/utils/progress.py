@@ -209,6 +209,7 @@ class RunProgress(Progress):
         ("train/loss", "loss {:.4f}"),
         ("train/kept_fraction", "kept {:.0%}"),
         ("val/map", "mAP {:.3f}"),
+        ("val/accuracy", "accuracy {:.3f}"),
     )
 
     def __init__(self, interval_s: float = 10.0, **line: Any):

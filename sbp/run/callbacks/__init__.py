@@ -7,9 +7,10 @@ from sbp.config import Config
 from sbp.engine.callbacks import Callback
 from sbp.engine.evaluation import AnnotationCeiling, FinalTest
 from sbp.engine.trainer import Trainer
+from sbp.metrics.tasks import task_of
 from sbp.run.callbacks.checkpointer import Checkpointer
 from sbp.run.callbacks.description import RunDescription
-from sbp.run.callbacks.histograms import HistogramRecorder
+from sbp.run.callbacks.histograms import ClassHistogramRecorder, HistogramRecorder
 from sbp.run.callbacks.metric_log import MetricLog
 from sbp.run.callbacks.suspects import SuspectList
 from sbp.run.callbacks.top_losses import TopLosses
@@ -33,11 +34,16 @@ def run_callbacks(
     folder = Path(config.run_dir)
     images = config.tracking.histogram_images and config.tracking.name != "none"
     test = [FinalTest()] if config.evaluation.test else []
+    schemes, shown = trainer.scorer.schemes, config.tracking.gallery_images
+    of_task: list[Callback]
+    if task_of(trainer.loss).has_maps:
+        recorder = HistogramRecorder(trainer.data.defects, schemes, folder, tracker, images)
+        of_task = [AnnotationCeiling(), recorder, TopLosses(folder, tracker, shown)]
+    else:
+        of_task = [ClassHistogramRecorder(trainer.data.defects, schemes, folder, tracker, images)]
     return [
         RunDescription(config, tracker, resumed),
-        AnnotationCeiling(),
-        HistogramRecorder(trainer.data.defects, trainer.scorer.schemes, folder, tracker, images),
-        TopLosses(folder, tracker, config.tracking.gallery_images),
+        *of_task,
         SuspectList(folder, tracker),
         *test,
         *measuring,

@@ -10,6 +10,7 @@ from sbp.config import Config
 from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.trainer import Trainer, snapshot
 from sbp.metrics import names
+from sbp.metrics.tasks import task_of
 from sbp.run.callbacks.description import public_config
 from sbp.run.checkpoint import save_checkpoint
 from sbp.run.state import save_state
@@ -20,7 +21,8 @@ log = logging.getLogger("sbp")
 
 
 class Checkpointer(Callback):
-    """best.pt is the model of the best val/map so far, the latest of several, last.pt that of the last epoch.
+    """best.pt is the model that validated best so far, by its task's metric (sbp.metrics.tasks), the latest
+    of several, last.pt that of the last epoch.
 
     state.pt, until the run has finished, is saved at the start, at each epoch's end, and between steps if the
     last time was trainer.save_every_s ago; less often where that would take more than trainer.save_share of
@@ -46,7 +48,7 @@ class Checkpointer(Callback):
 
     def on_epoch_end(self, trainer: Trainer, record: EpochRecord) -> None:
         self.recorded = trainer.epoch
-        value = record.metrics.get(names.VAL_MAP, math.nan)
+        value = record.metrics.get(task_of(trainer.loss).validated, math.nan)
         # of equally good ones the later, which has learnt longer
         if value > self.best or value == self.best > 0:
             self.best = value
@@ -59,7 +61,9 @@ class Checkpointer(Callback):
             self._save_model("best.pt", trainer)
         for name in ("best.pt", "last.pt"):
             self.tracker.log_file(self.folder / name, "checkpoints")
-        best = {names.BEST_VAL_MAP: self.best if math.isfinite(self.best) else math.nan}
+        best = {
+            names.best(task_of(trainer.loss).validated): self.best if math.isfinite(self.best) else math.nan
+        }
         self.tracker.log_metrics(best, record.epoch)
         record.metrics.update(best)
 

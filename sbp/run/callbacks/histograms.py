@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sbp.engine.callbacks import Callback, EpochRecord
@@ -31,7 +32,12 @@ class HistogramRecorder(Callback):
         if record.scores is None:
             return
         scores = dict(zip(self.histogram.schemes, record.scores, strict=True))
-        labels = trainer.units.labels
+        self.add(trainer, record, scores, trainer.units.labels)
+
+    def add(
+        self, trainer: Trainer, record: EpochRecord, scores: dict[str, np.ndarray], labels: np.ndarray
+    ) -> None:
+        """Count an epoch's scores, by scheme (N, D), of images with labels (N, D)."""
         counts = self.histogram.add(record.epoch, scores, labels)
         if self.images and record.epoch > self.tracker.last_step:
             if self.painter is None:
@@ -61,3 +67,24 @@ class HistogramRecorder(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         counts = {scheme: counts.numpy() for scheme, counts in state["counts"].items()}
         self.histogram.extend(state["epochs"], counts)
+
+
+class ClassHistogramRecorder(HistogramRecorder):
+    """The same for images that are each of one class: one channel, `all`, of the loss of every image, and for
+    up to MOST classes the quantiles of the images of each."""
+
+    ALL, MOST = "all", 20
+
+    def __init__(
+        self, classes: Sequence[str], schemes: Sequence[str], folder: Path, tracker: Tracker, images: bool
+    ):
+        super().__init__([self.ALL], schemes, folder, tracker, images)
+        self.classes = list(classes)
+
+    def add(
+        self, trainer: Trainer, record: EpochRecord, scores: dict[str, np.ndarray], labels: np.ndarray
+    ) -> None:
+        losses = {scheme: values.max(axis=1, keepdims=True) for scheme, values in scores.items()}
+        super().add(trainer, record, losses, np.ones((len(labels), 1), dtype=bool))
+        for k, name in enumerate(self.classes if len(self.classes) <= self.MOST else ()):
+            record.metrics.update(quantiles(losses, labels[:, k : k + 1], [name], healthy=False))
