@@ -26,15 +26,16 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
     expected = {
         "defects": "all common rare",
         "selection": (
-            "auto balanced composer frequency_of_use infobatch kakurenbo none per_defect random reducible "
-            "repeat_rare replay selective sliding stratified"
+            "auto balanced composer frequency_of_use infobatch jiang kakurenbo none per_defect random "
+            "reducible repeat_rare replay selective sliding stratified"
         ),
         "aggregation": "maskdefectborders max mean mindefects_maxbackground shift softmin topk_mean",
         "guard": "dynamics none",
-        "beta": "auto b1 b16 b2 b32 b4 b8",
+        "beta": "auto b1 b16 b2 b3 b32 b4 b8",
         "staleness": "every_epoch hidden reuse smart stale stale_smart",
         "upsampling": "none rare",
-        "loss": "bce dice_bce focal ohem_bce",
+        "augmentation": "cifar digits flips inspection none",
+        "loss": "bce cross_entropy dice_bce focal ohem_bce",
         "scale": "cpu gpu smoke",
         "tracking": "local none server",
         "trainer": "cpu gpu",
@@ -46,17 +47,21 @@ def test_the_groups_and_options_that_the_documentation_promises_are_there():
         assert found[group] == set(promised.split()), group
 
 
+CLASSIFICATION = ("cross_entropy", "resnet8", "timm", "cifar", "digits")
+"""Options that go with a data set for classification."""
 PRESETS = {"sliding": "stratified", "repeat_rare": "stratified", "adamw_pretrained": "adamw"}
 """Options that are another one with other values."""
-OWN_IMAGES = ("auto", "coco", "labelme", "masks", "table", "voc", "yolo")
+OWN_IMAGES = ("auto", "coco", "image_folder", "labelme", "masks", "table", "voc", "yolo")
 """Layouts of images of one's own: their defects are named, or found in data.root."""
 
 
 @pytest.mark.parametrize(("group", "option"), options())
 def test_every_option_composes_and_says_what_it_is(group, option, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    named = ["data.defects=[scratch]"] if group == "data" and option in OWN_IMAGES else []
-    config = make_config(f"{group}={option}", *named)
+    named = ["data.defects=[scratch,dent]"] if group == "data" and option in OWN_IMAGES else []
+    if option in CLASSIFICATION:
+        named = ["data=mnist_small"]
+    config = make_config(*named, f"{group}={option}")
     if group in OPEN_GROUPS and group != "model":
         assert getattr(config, group).name == PRESETS.get(option, option)
     assert (CONF / group / f"{option}.yaml").read_text().startswith("# ")

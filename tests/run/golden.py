@@ -37,6 +37,8 @@ def cases() -> Iterator[tuple[str, ...]]:
                 yield (f"aggregation={name}", "aggregation.temperature=0.005")
             elif name == "auto":  # by its default the same as balanced
                 yield ("selection=auto", "selection.choice=2")
+            elif name == "cross_entropy":  # which is of images, not of maps; tests/run/test_classification.py
+                continue
             elif name not in (default, "reducible"):  # which needs a model that was trained before
                 yield (f"{group}={name}",)
     yield ("loss=dice_bce", "loss.of_present=false")

@@ -19,15 +19,16 @@ GUARDED = (
     "guard.remaining=0.0", "data.missing_annotations=0.5",
 )  # fmt: skip
 
-
+CLASSES = ("data=mnist_small", "beta=b2")
 ROUNDS = ("labelling.by=random", "labelling.round=1", "labelling.start=20", "labelling.images=10")
 LATE = ("arrival.defect=broken", "data.rare_share=0.1")
-RUNS = (EVERYTHING, LITTLE, GUARDED, ROUNDS, LATE)
+RUNS = (EVERYTHING, LITTLE, GUARDED, ROUNDS, LATE, CLASSES)
 
 
 def logged(folder: Path, *overrides: str) -> set[str]:
     """All keys of a run on generated data."""
-    common = ("budget.compute=2", "model.encoder_depth=3", "model.decoder_channels=[16,8,8]")
+    small = () if overrides == CLASSES else ("model.encoder_depth=3", "model.decoder_channels=[16,8,8]")
+    common = ("budget.compute=2", *small)
     config = make_config(*common, *overrides, f"output_root={folder}", run_dir=str(folder / "run"))
     keys = set(run(config, {}, {}, Progress()))
     for line in (folder / "run" / "epochs.jsonl").read_text().splitlines():

@@ -273,7 +273,7 @@ def test_balanced_says_that_it_needs_labels():
 def test_only_selection_by_scores_needs_scores():
     policies = [cls() for cls in POLICIES.values()]
     blind = {p.name for p in policies if not p.needs_scores}
-    assert blind == {"none", "random", "balanced", "frequency_of_use", "composer", "replay"}
+    assert blind == {"none", "random", "balanced", "frequency_of_use", "composer", "replay", "jiang"}
     by_beta = {"selective", "per_defect", "random", "reducible"}
     assert {p.name for p in policies if p.warms_up} == by_beta | {"infobatch", "kakurenbo"}
     assert {p.name for p in policies if p.uses_beta} == by_beta

@@ -50,10 +50,8 @@ class ClassSource(ABC):
         require(len(self.defects) != 1, "defects", [*self.defects], "two or more classes")
         for key in ("val_fraction", "test_fraction"):
             require(0 < getattr(self, key) < 1, key, getattr(self, key), "above 0 and below 1")
-        together = self.val_fraction + self.test_fraction
-        require(
-            together < 1, "val_fraction", self.val_fraction, f"below 1 together with {self.test_fraction}"
-        )
+        allowed = f"below 1 together with test_fraction={self.test_fraction}"
+        require(self.val_fraction + self.test_fraction < 1, "val_fraction", self.val_fraction, allowed)
 
     @abstractmethod
     def files(self) -> Sequence[Path]:

@@ -27,9 +27,9 @@ def drawn_splits(
     parts: dict[str, list[np.ndarray]] = {split: [] for split in ("train", *fractions)}
     for number, name in enumerate(classes):
         members = rng.permutation(np.flatnonzero(labels == number))
-        members = members[: round(kept * len(members))]
-        if len(members) <= len(fractions):
-            needed = len(fractions) + 1
+        needed = len(fractions) + 1
+        members = members[: max(needed, round(kept * len(members)))]
+        if len(members) < needed:
             raise UserError(
                 f"class {name}: has {len(members)} training images, must be at least {needed}, one for each "
                 f"of {', '.join(parts)}"
