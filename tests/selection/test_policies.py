@@ -275,7 +275,7 @@ def test_only_selection_by_scores_needs_scores():
     blind = {p.name for p in policies if not p.needs_scores}
     assert blind == {"none", "random", "balanced", "frequency_of_use", "composer", "replay", "jiang"}
     by_beta = {"selective", "per_defect", "random", "reducible"}
-    assert {p.name for p in policies if p.warms_up} == by_beta | {"infobatch", "kakurenbo"}
+    assert {p.name for p in policies if p.warms_up} == by_beta | {"infobatch", "jiang", "kakurenbo"}
     assert {p.name for p in policies if p.uses_beta} == by_beta
     assert not Random(fraction=0.5).uses_beta
 
