@@ -17,7 +17,7 @@ from sbp.run.results_version import RESULTS_VERSION
 
 PICTURES = (
     "convergence-1-budgets", "two-defects-2-curves", "efficiency-1-bars", "active-learning-1-curves",
-    "incremental-1-curves",
+    "incremental-1-curves", "classification-1-curves",
 )  # fmt: skip
 ROOT = Path(experiments_dir()).parent
 T = TypeVar("T")
@@ -55,6 +55,12 @@ OWN_PAGE = {
         "test/map/scratch": "A, old",
         "test/map/broken": "B, new",
         "forgetting/scratch": "forgotten of A",
+    },
+    "classification": {
+        "epochs": "epochs",
+        "kept_fraction": "kept",
+        "val/accuracy": "val accuracy",
+        "test/accuracy": "test accuracy",
     },
 }
 """Sections with a page of their own, docs/SECTION.md, and its columns."""
@@ -175,7 +181,8 @@ def results_table(rows: Sequence[dict[str, str]], columns: Mapping[str, str] = C
         budget = row.get("budget") or SHORT
         arms.setdefault(row["label"] + (f", {budget}" if budget != SHORT else ""), []).append(row)
     seeds = {row["seed"] for members in arms.values() for row in members}
-    ranked = sorted(arms.items(), key=lambda item: -_estimate(item[1], "test/map").mean)
+    best = "test/accuracy" if "test/accuracy" in columns else "test/map"
+    ranked = sorted(arms.items(), key=lambda item: -_estimate(item[1], best).mean)
     cells = []
     for label, members in ranked:
         there = seeds_text(len({row["seed"] for row in members}), len(seeds))

@@ -57,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     if len(plan.jobs) != 1:
         raise UserError("sbp data takes one data set, not a sweep")
     config = plan.jobs[0].config
+    if config.task != "segmentation":
+        raise UserError(f"data={config.data.name}: is for {config.task}; sbp data is for segmentation")
     root = getattr(config.data, "root", None)
     called = f"{config.data.name}-{Path(root).resolve().name}" if root else config.data.name
     out = options.out or Path(config.output_root) / "data" / called

@@ -21,14 +21,19 @@ def restore(path: str | Path, device: str = "cpu") -> tuple[nn.Module, Compute, 
     """Model of whole images in eval mode, its input pipeline, the checkpoint and its config."""
     checkpoint = load_checkpoint(path, device)
     config = from_values(checkpoint.config)
-    if config.task != "segmentation":
-        raise UserError(f"{path}: is a model for {config.task}; this command is for segmentation")
+    check_task(config, path)
     if hasattr(config.model, "encoder_weights"):
         config.model.encoder_weights = None  # they come with the checkpoint
     model = build.build_model(config, len(checkpoint.defects))
     model.load_state_dict(checkpoint.weights)
     compute = Compute(device, config.trainer.channels_last, checkpoint.mean, checkpoint.std)
     return whole_images(config, compute.place(model), compute).eval(), compute, checkpoint, config
+
+
+def check_task(config: Config, what: str | Path) -> None:
+    """Raise UserError for a config whose model makes no masks."""
+    if config.task != "segmentation":
+        raise UserError(f"{what}: is a model for {config.task}; this command is for segmentation")
 
 
 def cached_split(config: Config, split: str) -> Split:

@@ -17,6 +17,7 @@ from sbp.data.disk.decode import image_shape
 from sbp.data.disk.source import ListedSource
 from sbp.data.source import Source
 from sbp.errors import UserError
+from sbp.predict.model import check_task
 from sbp.review.contradictions import contradictions, merged
 from sbp.review.folds import in_sample, out_of_fold
 from sbp.review.proposals import ProposalWriter, proposed
@@ -72,6 +73,7 @@ def review(
     _check(folds, shown, target, threshold)
     checkpoint = _checkpoint(Path(run))
     config = from_values(load_checkpoint(checkpoint).config)
+    check_task(config, checkpoint)
     folder = Path(out) if out else checkpoint.parent / "review"
     if folds and config.folds.count:
         raise UserError(f"--folds {folds}: the run is one of a cross-validation itself; must be 0")

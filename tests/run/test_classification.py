@@ -61,9 +61,9 @@ def test_an_epoch_between_two_passes_scores_nobody(folder):
     assert max(scored) > 0.3
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "mine"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "mine", "review"])
 def test_commands_for_segmentation_say_so(folder, command, capsys, monkeypatch):
-    rest = [str(folder)] if command != "evaluate" else []
+    rest = [str(folder)] if command in ("predict", "mine") else []
     path = folder / "run" if command == "review" else folder / "run" / "best.pt"
     monkeypatch.setattr(sys, "argv", ["sbp", command, str(path), *rest])
     with pytest.raises(SystemExit) as stopped:
