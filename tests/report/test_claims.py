@@ -402,3 +402,14 @@ def test_a_recall_that_neither_reaches_decides_nothing_and_is_said():
     runs = {name: {seed: counted({}) for seed in range(2)} for name in ("arm", "other")}
     result = judge_part(part, runs, NAMES)
     assert (result.verdict, measured_text(result)) == ("undecided", "infinite for both")
+
+
+def test_a_height_may_leave_a_multiple_of_the_error_that_the_other_arm_ends_with():
+    left = Measure("fast", "val/accuracy", "reach_final", until="slow", slack=1.2)
+    assert left.towards(0.9).level == pytest.approx(0.88)
+    assert left.target == Measure("slow", "val/accuracy")
+    assert str(left) == "compute until val/accuracy is 1.2 times as far from 1 as the final value of slow"
+    with pytest.raises(ValueError, match=r"slack=1\.2: must be 1 but for statistic reach_final"):
+        Measure("fast", "val/accuracy", slack=1.2)
+    with pytest.raises(ValueError, match=r"slack=0\.5: must be at least 1"):
+        Measure("fast", "val/accuracy", "reach_final", until="slow", slack=0.5)
