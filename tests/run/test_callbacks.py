@@ -156,6 +156,7 @@ def test_of_equally_good_models_the_latest_is_the_best_one(tmp_path):
     checkpointer._save_in_time = lambda trainer, wait: None
 
     class AtEpoch:
+        loss = None  # which says no task: segmentation
         epoch = 0
 
     for AtEpoch.epoch, value in enumerate([0.0, 0.0, 0.5, 1.0, 0.9, 1.0, math.nan]):
