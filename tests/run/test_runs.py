@@ -184,7 +184,7 @@ def test_a_wrong_checkpoint_is_one_line(arguments, message, tmp_path):
 def test_a_mistake_on_the_command_line_stops_everything_before_it_starts(tmp_path):
     done = sbp("-m", "beta=b2,b99", "scale=smoke", output=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "sbp: beta=b99: must be one of auto, b1, b16, b2, b32, b4, b8\n"
+    assert done.stderr == "sbp: beta=b99: must be one of auto, b1, b16, b2, b3, b32, b4, b8\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -259,6 +259,7 @@ DOCUMENTS = {
     "docs/beyond.md": ["beyond"],
     "docs/active_learning.md": ["active_learning"],
     "docs/incremental.md": ["incremental"],
+    "docs/classification.md": ["classification"],
 }
 
 
