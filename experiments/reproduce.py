@@ -137,7 +137,7 @@ def report(
 ) -> None:
     """Write the report on the runs that `tracking` has recorded, and say where it is. version: of results,
     None for that of the newest run."""
-    from sbp.report.study import write_report
+    from sbp.report.writing import write_report
 
     where = {"uri": tracking.uri, "experiment": tracking.experiment, "version": version}
     page = write_report(output_root(), scale, sections, **where)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sbp.tracking import store
 
-IMPORTS = ("sbp.train", "sbp.run.execute", "sbp.cli.main", "sbp.predict", "sbp.report.study")
+IMPORTS = ("sbp.train", "sbp.run.execute", "sbp.cli.main", "sbp.predict", "sbp.report.writing")
 IMPORTS += ("albumentations", "segmentation_models_pytorch", "mlflow")  # which sbp imports late
 
 

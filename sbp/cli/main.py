@@ -159,7 +159,8 @@ def _mine(arguments: argparse.Namespace) -> None:
 
 def _report(arguments: argparse.Namespace) -> None:
     from sbp.config.paths import output_root
-    from sbp.report.study import read_study, write_report
+    from sbp.report.study import read_study
+    from sbp.report.writing import write_report
 
     root, sections, scale = output_root(), arguments.sections or None, arguments.scale
     where = {"uri": arguments.uri, "experiment": arguments.experiment}
@@ -194,12 +195,16 @@ def _sync(arguments: argparse.Namespace) -> None:
 
 def _ui(arguments: argparse.Namespace) -> None:
     from sbp.config.paths import output_root
+    from sbp.metrics.tasks import task_of_metrics
     from sbp.tracking.store import local_uri, open_store, ui_link
 
     root = output_root()
-    experiments = open_store(None, root).search_experiments(filter_string="name != 'Default'")
-    for experiment in experiments:
-        print(f"{experiment.name}: {ui_link(experiment.experiment_id, arguments.port)}", flush=True)
+    client = open_store(None, root)
+    for experiment in client.search_experiments(filter_string="name != 'Default'"):
+        newest = client.search_runs([experiment.experiment_id], max_results=50)
+        metrics = next((run.data.metrics for run in newest if run.data.metrics), {})
+        link = ui_link(experiment.experiment_id, task_of_metrics(metrics).validated, arguments.port)
+        print(f"{experiment.name}: {link}", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", local_uri(root)]
     command += ["--host", "127.0.0.1", "--port", str(arguments.port)]
     if os.name == "posix":

@@ -9,9 +9,10 @@ from sbp.report.documents import markdown_table, plain
 from sbp.report.recorded import outdated_text, suffix_of
 from sbp.report.recorded_curves import curve_rows
 from sbp.report.results import read_rows, result_row, write_rows
+from sbp.report.section_pages import judged, labels_of
 from sbp.report.sections import Section
 from sbp.report.speed import speed_tables
-from sbp.report.study import Study, defect_roles, judged, labels_of, read_study, reported_sections
+from sbp.report.study import Study, defect_roles, read_study, reported_sections
 from sbp.utils.files import write_atomically
 
 VERDICTS = ("id", "source", "claim", "verdict", "rule", "measured", "part_verdict", "values")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sbp.config import Config, flattened, make
 from sbp.data.dataset import DataSet
 from sbp.errors import UserError
+from sbp.metrics.tasks import TASKS
 from sbp.tracking.outbox import Outbox, OutboxTracker
 from sbp.tracking.provenance import provenance
 from sbp.tracking.runs import PARENT, RecordedRun, find_finished, is_deleted, join_sweep
@@ -85,7 +86,8 @@ def tracked_run(
     finally:
         _end(tracker, status)
         if sender.close() and experiment and location and status == "FINISHED":
-            log.info("recorded in MLflow; compare runs with: sbp ui, then %s", ui_link(experiment))
+            link = ui_link(experiment, TASKS[config.task].validated)
+            log.info("recorded in MLflow; compare runs with: sbp ui, then %s", link)
 
 
 def _begin(

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sbp.errors import UserError
 from sbp.tracking.schema import check_schema
@@ -136,9 +137,9 @@ def experiment_id(client: "MlflowClient", name: str, location: str | None) -> st
     return found.experiment_id
 
 
-def ui_link(experiment: str, port: int = 5000) -> str:
-    """The page of the UI that compares an experiment's runs as charts, best mAP first."""
+def ui_link(experiment: str, metric: str, port: int = 5000) -> str:
+    """The page of the UI that compares an experiment's runs as charts, the highest by the metric first."""
     return (
         f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
-        "&compareRunsMode=CHART&orderByKey=metrics.%60val%2Fmap%60&orderByAsc=false"
+        f"&compareRunsMode=CHART&orderByKey={quote(f'metrics.`{metric}`', safe='')}&orderByAsc=false"
     )

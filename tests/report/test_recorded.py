@@ -14,8 +14,9 @@ from sbp.report.record import write_record
 from sbp.report.recorded import Imported, import_recorded
 from sbp.report.results import read_rows, write_rows
 from sbp.report.section_figures import section_pictures
+from sbp.report.section_pages import labels_of, section_page
 from sbp.report.sections import chosen_sections, known_sections
-from sbp.report.study import defect_roles, labels_of, read_study, section_page
+from sbp.report.study import defect_roles, read_study
 from sbp.run.results_version import RESULTS_VERSION
 from sbp.tracking.imported import IMPORTED, is_imported
 from sbp.tracking.runs import RecordedRun, find_finished, join_sweep, read_runs

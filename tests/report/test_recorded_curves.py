@@ -10,8 +10,9 @@ from sbp.report.measures import arm_key
 from sbp.report.recorded_curves import as_recorded, curve_rows, recorded_metrics
 from sbp.report.results import epoch_s, epochs, kept_fraction, result_row, time_of, time_text
 from sbp.report.section_figures import section_pictures
+from sbp.report.section_pages import section_page
 from sbp.report.sections import chosen_sections
-from sbp.report.study import Study, defect_roles, section_page
+from sbp.report.study import Study, defect_roles
 from sbp.tracking.imported import ROW
 from sbp.tracking.runs import History, RecordedRun
 

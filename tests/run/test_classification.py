@@ -28,9 +28,11 @@ def folder(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         config = make_config(*STALE, f"output_root={root}", run_dir=str(root / "run"))
-        with_log = logging.getLogger("sbp")
-        with_log.setLevel(logging.INFO)
+        said = logging.FileHandler(root / "said.txt")
+        patch.setattr(logging.getLogger("sbp"), "handlers", [said])
+        logging.getLogger("sbp").setLevel(logging.INFO)
         metrics = run(config, {"data": "mnist_small"}, {}, Progress())
+        said.close()
     (root / "metrics.json").write_text(json.dumps(metrics))
     return root
 
@@ -51,6 +53,15 @@ def test_a_run_is_in_mlflow_with_its_accuracies(folder):
     assert len(recorded.metrics) < 100
     assert (folder / "run" / "ridge_max.png").is_file()
     assert not (folder / "run" / "gallery.png").exists()
+
+
+def test_the_links_to_the_ui_put_the_best_by_accuracy_first(folder, capsys, monkeypatch):
+    monkeypatch.setattr("os.execv", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["sbp", "ui"])
+    monkeypatch.setenv("SBP_OUTPUT", str(folder))
+    main()
+    assert "&orderByKey=metrics.%60val%2Faccuracy%60&orderByAsc=false" in capsys.readouterr().out
+    assert "orderByKey=metrics.%60val%2Faccuracy%60" in (folder / "said.txt").read_text()
 
 
 def test_an_epoch_between_two_passes_scores_nobody(folder):

@@ -25,7 +25,8 @@ from sbp.errors import UserError
 from sbp.report.record import write_record
 from sbp.report.results import read_rows, result_row
 from sbp.report.sections import Section, chosen_sections, known_sections
-from sbp.report.study import read_study, report_page, write_report
+from sbp.report.study import read_study
+from sbp.report.writing import report_page, write_report
 from sbp.tracking.runs import RecordedRun, read_runs
 from sbp.tracking.store import open_store
 from tests.conftest import ROOT
