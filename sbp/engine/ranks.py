@@ -6,13 +6,15 @@ whatever each rank keeps: a mean per rank, averaged, would not be where the part
 """
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 _batch_is_shared = False
 
@@ -131,3 +133,17 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     result = value.clone(memory_format=torch.contiguous_format)
     distributed.all_reduce(result)
     return result
+
+
+def over_ranks(model: nn.Module) -> nn.Module:
+    """The model for the forward passes of training: its gradients are averaged over all ranks."""
+    device = next(model.parameters()).device
+    # parameters that no step uses, as those of an encoder's stages below encoder_depth, are none to wait for
+    settings: dict[str, Any] = {
+        "device_ids": [device] if device.type == "cuda" else None,
+        "static_graph": True,
+    }
+    # buffers are BatchNorm's, which are equal already; the argument's old name until torch 2.14
+    known = inspect.signature(DistributedDataParallel).parameters
+    settings["forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"] = False
+    return DistributedDataParallel(model, **settings)

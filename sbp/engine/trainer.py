@@ -1,16 +1,13 @@
 """The training loop: score, select, train, evaluate, until the budget is spent."""
 
-import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from sbp.data.dataset import DataSet
@@ -25,7 +22,7 @@ from sbp.engine.evaluation import Evaluator, ValidationSchedule
 from sbp.engine.in_batch import BatchChoice, WholeBatches
 from sbp.engine.losses import SegmentationLoss
 from sbp.engine.parallel_scoring import ParallelScoring, Scores
-from sbp.engine.ranks import ALONE, Ranks
+from sbp.engine.ranks import ALONE, Ranks, over_ranks
 from sbp.engine.scoring import Scorer, aggregate_all
 from sbp.errors import TrainingDiverged
 from sbp.metrics import names
@@ -34,8 +31,6 @@ from sbp.selection import SelectiveSampler
 from sbp.utils.progress import Progress
 from sbp.utils.signals import defer_signals
 
-LEDGER = ("trained", "scored", "forwarded")
-"""What a state has of the ledger."""
 SPENT = 1 - 1e-9
 """Share of the budget from which it counts as used up; leaves room for rounding."""
 
@@ -369,59 +364,3 @@ class Trainer:
             names.FLOPS: self.ledger.flops,
             names.SCORED_FRACTION: (now.scored + now.forwarded) / len(self.data.train),
         }
-
-
-def over_ranks(model: nn.Module) -> nn.Module:
-    """The model for the forward passes of training: its gradients are averaged over all ranks."""
-    device = next(model.parameters()).device
-    # parameters that no step uses, as those of an encoder's stages below encoder_depth, are none to wait for
-    settings: dict[str, Any] = {
-        "device_ids": [device] if device.type == "cuda" else None,
-        "static_graph": True,
-    }
-    # buffers are BatchNorm's, which are equal already; the argument's old name until torch 2.14
-    known = inspect.signature(DistributedDataParallel).parameters
-    settings["forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"] = False
-    return DistributedDataParallel(model, **settings)
-
-
-def snapshot(trainer: Trainer) -> dict[str, Any]:
-    """Tensors and plain values from which `restore` resumes, bit for bit on a CPU; right between any two
-    steps of an epoch, and wherever a signal can interrupt."""
-    book, guard = trainer.sampler.book.state_dict(), trainer.sampler.guard.state_dict()
-    ledger, current = trainer.ledger, trainer.current
-    return {
-        "model": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "book": {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in book.items()},
-        "ledger": {name: getattr(ledger, name) for name in LEDGER},
-        "work_s": trainer.work_s,
-        "epoch": trainer.epoch,
-        "current": None if current is None else current.state_dict(),
-        "guard": {k: torch.from_numpy(v) for k, v in guard.items()},
-        "in_batch": trainer.in_batch.state_dict(),
-        "average": None if trainer.average is None else trainer.average.state_dict(),
-        "parallel": None if trainer.parallel is None else trainer.parallel.state_dict(),
-        "last": {"epoch": trainer.last.epoch, "metrics": trainer.last.metrics},
-        "callbacks": {type(callback).__name__: callback.state_dict() for callback in trainer.callbacks},
-    }
-
-
-def restore(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Make the trainer what `snapshot` saw. Raises ValueError or RuntimeError if its model was another."""
-    trainer.model.load_state_dict(state["model"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
-    trainer.sampler.book.load_state_dict(state["book"])  # numpy takes the tensors as they are
-    trainer.sampler.guard.load_state_dict(state["guard"])
-    trainer.in_batch.load_state_dict(state["in_batch"])
-    if trainer.average is not None:
-        trainer.average.load_state_dict(state["average"])
-    for name in LEDGER:
-        setattr(trainer.ledger, name, state["ledger"][name])
-    trainer.work_s, trainer.epoch = state["work_s"], state["epoch"]
-    trainer.current = None if state["current"] is None else EpochInProgress.from_state(state["current"])
-    if trainer.parallel is not None:
-        trainer.parallel.load_state_dict(state["parallel"])
-    trainer.last = EpochRecord(**state["last"], scores=None)
-    for callback in trainer.callbacks:
-        callback.load_state_dict(state["callbacks"][type(callback).__name__])

@@ -10,7 +10,8 @@ from sbp.build.data import open_cached
 from sbp.config import Config
 from sbp.data.dataset import DataSet
 from sbp.data.loader import loader_errors_in_one_line
-from sbp.engine.trainer import Trainer, restore
+from sbp.engine.snapshot import restore
+from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
 from sbp.metrics.tasks import Task, task_of
 from sbp.run.callbacks import run_callbacks

@@ -18,7 +18,7 @@ from sbp.config import Config, from_values
 from sbp.data.loader import loader_errors_in_one_line
 from sbp.engine.evaluation import FinalTest
 from sbp.engine.ranks import Ranks
-from sbp.engine.trainer import restore
+from sbp.engine.snapshot import restore
 from sbp.errors import TrainingDiverged, UserError
 from sbp.run import ranks as exchange
 from sbp.run.holdout import checked_holdout, score_with_holdout

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sbp.engine.callbacks import Callback, ScoreMonitor
-from sbp.engine.trainer import restore, snapshot
+from sbp.engine.snapshot import restore, snapshot
 from sbp.seeding import generator_states, restore_generators
 from sbp.utils import signals
 from tests.conftest import make_trainer

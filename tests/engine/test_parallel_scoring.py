@@ -12,7 +12,8 @@ import torch
 
 from sbp.engine.callbacks import Callback
 from sbp.engine.parallel_scoring import ParallelScoring, ScoringJob
-from sbp.engine.trainer import Trainer, restore, snapshot
+from sbp.engine.snapshot import restore, snapshot
+from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
 from sbp.selection import ScoreBook
 from tests.conftest import make_config, make_trainer

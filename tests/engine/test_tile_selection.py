@@ -16,7 +16,8 @@ from sbp.data.units import SelectionUnits
 from sbp.engine.callbacks import Callback, EpochRecord
 from sbp.engine.device import evaluating
 from sbp.engine.ranks import ALONE, Ranks
-from sbp.engine.trainer import Trainer, restore, snapshot
+from sbp.engine.snapshot import restore, snapshot
+from sbp.engine.trainer import Trainer
 from sbp.errors import UserError
 from sbp.run.callbacks.histograms import HistogramRecorder
 from sbp.run.callbacks.suspects import SuspectList

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sbp.engine.callbacks import Callback
-from sbp.engine.trainer import Trainer, restore
+from sbp.engine.snapshot import restore
+from sbp.engine.trainer import Trainer
 from sbp.run.callbacks import run_callbacks
 from sbp.run.callbacks.checkpointer import Checkpointer
 from sbp.run.callbacks.metric_log import EPOCHS

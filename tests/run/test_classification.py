@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sbp.cli.main import main
-from sbp.engine.trainer import restore, snapshot
+from sbp.engine.snapshot import restore, snapshot
 from sbp.run.state import load_state, save_state
 from sbp.steps import run
 from sbp.tracking.runs import read_runs

@@ -10,7 +10,7 @@ from sbp.engine.callbacks import Callback
 from sbp.engine.in_batch import ChosenImages
 from sbp.engine.losses import Bce
 from sbp.engine.ranks import Ranks
-from sbp.engine.trainer import restore, snapshot
+from sbp.engine.snapshot import restore, snapshot
 from sbp.run.state import load_state, save_state
 from sbp.selection import Composer, InBatch
 from tests.conftest import make_trainer

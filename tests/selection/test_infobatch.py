@@ -6,7 +6,7 @@ import torch
 
 from sbp.engine.callbacks import Callback
 from sbp.engine.losses import LOSSES, Bce, DiceBce
-from sbp.engine.trainer import restore, snapshot
+from sbp.engine.snapshot import restore, snapshot
 from sbp.errors import UserError
 from sbp.run.state import load_state, save_state
 from sbp.selection import InfoBatch, Periodic, ScoreBook, SelectionContext, SelectiveSampler

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sbp.engine.trainer import restore, snapshot
+from sbp.engine.snapshot import restore, snapshot
 from sbp.run.state import load_state, save_state
 from sbp.selection.jiang import Jiang
 from tests.conftest import make_trainer

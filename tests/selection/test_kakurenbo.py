@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sbp.engine.callbacks import Callback
-from sbp.engine.trainer import restore, snapshot
+from sbp.engine.snapshot import restore, snapshot
 from sbp.errors import UserError
 from sbp.run.state import load_state, save_state
 from sbp.selection import Hidden, Kakurenbo, ScoreBook, SelectionContext, SelectiveSampler

@@ -8,7 +8,8 @@ from typing import Any
 
 from sbp.config import Config
 from sbp.engine.callbacks import Callback, EpochRecord
-from sbp.engine.trainer import Trainer, snapshot
+from sbp.engine.snapshot import snapshot
+from sbp.engine.trainer import Trainer
 from sbp.metrics import names
 from sbp.metrics.tasks import task_of
 from sbp.run.callbacks.description import public_config
