@@ -4,13 +4,18 @@
 
 A photograph without polygons counts as healthy only if it was taken before the first one with a pitting of
 the same position on the ball screw: wear does not heal, and what came later may be worn and not annotated.
-(That is an assumption of ours.) The others are left out. FOLDER gets links to the files of PATH.
+(That is an assumption of ours.) The others are left out. So are photographs of another size than most: in
+BSData each of those shows a pitting, which the size alone would give away. FOLDER gets links to the files of
+PATH.
 """
 
 import re
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from PIL import Image
 
 NAME = re.compile(r"(?P<camera>\d+)_(?P<time>\d{12})_(?P<position>\d{6}_\d{3})_")
 """Photographs of other names were taken once, of a pitting."""
@@ -35,10 +40,23 @@ def _is_before(name: str, first: dict[tuple[str, str], str]) -> bool:
     return match is not None and match["time"] < first.get((match["camera"], match["position"]), "")
 
 
+def of_one_size(images: Mapping[str, Path]) -> dict[str, Path]:
+    """The images of the size that most have. images: paths by name."""
+    sizes = {name: _size(path) for name, path in images.items()}
+    ((most, _),) = Counter(sizes.values()).most_common(1)
+    return {name: path for name, path in images.items() if sizes[name] == most}
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
 def main(source: Path, target: Path) -> None:
-    images = {path.stem: path for path in source.glob("*.jpg")}
-    if not images:
+    everything = {path.stem: path for path in source.glob("*.jpg")}
+    if not everything:
         sys.exit(f"{source}: no .jpg in this folder")
+    images = of_one_size(everything)
     annotated = {name for name, path in images.items() if path.with_suffix(".json").is_file()}
     target.mkdir(parents=True, exist_ok=True)
     kept = usable(images, annotated)
@@ -50,6 +68,7 @@ def main(source: Path, target: Path) -> None:
     healthy = len(kept) - len(annotated)
     print(f"{len(annotated)} photographs with a pitting, {healthy} from before the first one: {target}")
     print(f"{len(images) - len(kept)} left out: perhaps worn, not annotated")
+    print(f"{len(everything) - len(images)} left out: of another size")
 
 
 if __name__ == "__main__":

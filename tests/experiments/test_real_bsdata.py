@@ -26,14 +26,17 @@ def test_healthy_is_what_precedes_the_first_pitting_of_its_position():
 def test_the_folder_holds_links_to_these(tmp_path):
     for name in (BEFORE, MARKED, AFTER):
         image(tmp_path / "set" / f"{name}.jpg", np.zeros((8, 8), np.uint8))
-    (tmp_path / "set" / f"{MARKED}.json").write_text("{}")
+    image(tmp_path / "set" / "KGT 12.jpg", np.zeros((12, 16), np.uint8))  # its size gives it away
+    for name in (MARKED, "KGT 12"):
+        (tmp_path / "set" / f"{name}.json").write_text("{}")
     command = [sys.executable, "-m", "experiments.real_bsdata.prepare"]
     paths = [str(tmp_path / name) for name in ("set", "out")]
     for _ in range(2):  # again changes nothing
         done = subprocess.run([*command, *paths], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "1 photographs with a pitting, 1 from before the first one" in done.stdout
-        assert "1 left out" in done.stdout
+        assert "1 left out: perhaps worn" in done.stdout
+        assert "1 left out: of another size" in done.stdout
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert found == [f"{BEFORE}.jpg", f"{MARKED}.jpg", f"{MARKED}.json"]
     assert (tmp_path / "out" / f"{MARKED}.json").read_text() == "{}"
