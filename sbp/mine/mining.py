@@ -1,16 +1,11 @@
 """A folder of images without annotations: which of them to annotate next."""
 
-import csv
-import io
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 import torch
 
@@ -18,9 +13,9 @@ from sbp.config import Config
 from sbp.data.audit.fingerprints import SIDE, texture
 from sbp.data.audit.near import near_pairs
 from sbp.data.disk.decode import SUFFIXES
-from sbp.data.disk.resize import Resizer
 from sbp.errors import UserError
-from sbp.mine.choose import NOTHING, Choice, ranking, strata_of, stratified_ranking, within_budget
+from sbp.mine.choose import ranking, strata_of, stratified_ranking, within_budget
+from sbp.mine.outputs import Columns, Mined, write_chosen, write_ranking, write_sheet
 from sbp.mine.reading import ReadImage, read_ahead, read_seen
 from sbp.mine.record import Scored, ScoreRecord
 from sbp.mine.scores import (
@@ -34,40 +29,16 @@ from sbp.mine.scores import (
     names_of,
     scores_of,
 )
-from sbp.plots.contact_sheet import contact_sheet
-from sbp.plots.style import save_png
 from sbp.predict.folder import digest_of, read_as_trained
 from sbp.predict.model import restore
 from sbp.predict.names import images_below
 from sbp.run.results_version import RESULTS_VERSION
-from sbp.utils.files import sole_writer, write_atomically
+from sbp.utils.files import sole_writer
 from sbp.utils.progress import CountProgress
 
 STRATIFIED, RANDOM = "stratified", "random"
 RULES = (ENTROPY, HEALTHY_LOSS, BALD, STRATIFIED, RANDOM)
-SHOWN = 64
-"""Images on the sheet at most."""
-SIDE_SHOWN = 256
-"""Pixels of their longer side there at most."""
-
 log = logging.getLogger("sbp")
-
-
-@dataclass(frozen=True)
-class Mined:
-    """What was found. images: relative to the folder, all that could be read; scores: (N,) by the rule;
-    order: (N,) numbers of images, the first to annotate first; choice: within the budget; expected: (N,)
-    defects in each. errors: what could not be read. table, sheet, folder: what was written."""
-
-    images: list[PurePosixPath]
-    scores: np.ndarray
-    order: np.ndarray
-    choice: Choice
-    expected: np.ndarray
-    errors: list[str]
-    table: Path
-    sheet: Path
-    folder: Path
 
 
 def mine(
@@ -123,7 +94,7 @@ def mine(
         if not rows:
             raise UserError(f"{folder}: none of its {len(found)} images can be read: {errors[0]}")
         values = {name: np.array([row.values[c] for row in rows]) for c, name in enumerate(record.columns)}
-        of = _Columns(values, trained.defects)
+        of = Columns(values, trained.defects)
         rng = np.random.default_rng(seed)
         scores, order = _ranked(of, by, aggregation, power, rng)
         names = [row.image for row in rows]
@@ -134,9 +105,9 @@ def mine(
             names, scores, order, choice, expected, errors,
             target / "ranking.csv", target / "sheet.png", chosen,
         )  # fmt: skip
-        _write_ranking(mined, of)
-        _write_sheet(mined, folder, believer, config, trained.defects)
-        _write_chosen(mined, folder, copy)
+        write_ranking(mined, of)
+        write_sheet(mined, folder, believer, config, trained.defects)
+        write_chosen(mined, folder, copy)
     return mined
 
 
@@ -167,19 +138,8 @@ def _check(
         raise UserError(f"{folder}: no such folder")
 
 
-class _Columns:
-    """The record's columns, by name."""
-
-    def __init__(self, values: dict[str, np.ndarray], defects: Sequence[str]):
-        self.values, self.defects = values, defects
-
-    def stacked(self, name: str) -> np.ndarray:
-        """(N, D) of each defect."""
-        return np.stack([self.values[f"{name}/{defect}"] for defect in self.defects], axis=1)
-
-
 def _ranked(
-    of: _Columns, by: str, aggregation: str, power: float, rng: np.random.Generator
+    of: Columns, by: str, aggregation: str, power: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores (N,) and the order (N,)."""
     score = ENTROPY if by in (STRATIFIED, RANDOM) else by
@@ -246,72 +206,3 @@ class _Alike:
             for one, other in ((pair.i, pair.j), (pair.j, pair.i)):
                 found.setdefault(numbers[one], []).append(numbers[other])
         return found
-
-
-def _write_ranking(mined: Mined, of: _Columns) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "image", "chosen", "score", "expected_defects", "surest_defect", "looks_like"])
-    strata, chosen = strata_of(of.stacked(HIGHEST)), set(mined.choice.chosen)
-    for rank, number in enumerate(mined.order.tolist(), 1):
-        sure = "" if strata[number] == NOTHING else of.defects[strata[number]]
-        twin = mined.choice.duplicate_of.get(number)
-        writer.writerow(
-            [
-                rank,
-                mined.images[number],
-                "yes" if number in chosen else "",
-                f"{mined.scores[number]:.5g}",
-                f"{mined.expected[number]:.3g}",
-                sure,
-                "" if twin is None else mined.images[twin],
-            ]
-        )
-    write_atomically(mined.table, text.getvalue().encode("utf-8", "surrogateescape"))
-
-
-def _write_sheet(
-    mined: Mined, folder: Path, believer: Believer, config: Config, defects: Sequence[str]
-) -> None:
-    """The first of the chosen images with what the model sees in them."""
-    shown, masks, titles = [], [], []
-    for number in mined.choice.chosen[:SHOWN]:
-        read = read_seen(folder, mined.images[number], config)
-        if read.pixels is None:
-            continue
-        p, _ = believer(torch.from_numpy(read.pixels[None]), [str(read.image)])
-        seen = (p[0].permute(1, 2, 0).cpu().numpy() >= 0.5).astype(np.uint8)
-        height, width = read.pixels.shape[:2]
-        factor = min(1.0, SIDE_SHOWN / max(height, width))
-        resizer = Resizer(max(1, round(height * factor)), max(1, round(width * factor)), "resize")
-        shown.append(resizer.image(read.pixels))
-        masks.append(resizer.masks(seen.astype(bool)))
-        titles.append(read.image.stem)
-    if shown:
-        height, width = (max(image.shape[axis] for image in shown) for axis in (0, 1))
-        pairs = [
-            (_padded(a, height, width), _padded(m, height, width)) for a, m in zip(shown, masks, strict=True)
-        ]
-        images, masks = (list(arrays) for arrays in zip(*pairs, strict=True))
-        sheet = contact_sheet(images, masks, titles, defects, 8, max(1, 128 // max(height, width)))
-        save_png(sheet, mined.sheet)
-
-
-def _padded(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    border = (0, height - array.shape[0], 0, width - array.shape[1])
-    return cv2.copyMakeBorder(array, *border, cv2.BORDER_CONSTANT, value=0).reshape(height, width, -1)
-
-
-def _write_chosen(mined: Mined, folder: Path, copy: bool) -> None:
-    """Links to the chosen images, or copies, under their own names below chosen/; what lay there goes."""
-    shutil.rmtree(mined.folder, ignore_errors=True)
-    for number in mined.choice.chosen:
-        source, target = (folder / mined.images[number]).resolve(), mined.folder / mined.images[number]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if copy:
-            shutil.copyfile(source, target)
-        else:
-            target.symlink_to(source)
-    text = "".join(f"{mined.images[number]}\n" for number in mined.choice.chosen)
-    mined.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(mined.folder / "list.csv", ("image\n" + text).encode("utf-8", "surrogateescape"))
