@@ -1,6 +1,7 @@
 """Sweeps as tasks of a real Ray: one that the sweep starts, and a cluster that is running."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -30,6 +31,8 @@ pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 LAUNCHER = ("hydra/launcher=ray_cluster", "hydra.launcher.ray.init.num_cpus=2")
 ONCE = "hydra.launcher.ray.remote.max_retries=0"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+"""What a cluster and those who connect to it share, since Ray asks for it."""
 
 
 def test_a_sweep_with_a_killed_worker_trains_the_others_and_a_second_start_only_that_one(tmp_path):
@@ -113,7 +116,7 @@ def address(tmp_path_factory) -> Iterator[str]:
     with open(log, "w") as out:
         process = subprocess.Popen(
             [*ray, *options, "--include-dashboard=false"],
-            env={**kept, **QUIET},
+            env={**kept, **QUIET, **TOKEN},
             cwd=elsewhere,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -134,11 +137,11 @@ def address(tmp_path_factory) -> Iterator[str]:
 def test_a_cluster_that_is_running_knows_the_sweeps_folder_store_and_bar(address, tmp_path):
     """Its workers have neither the environment nor the folder of the process that starts the sweep."""
     options = ["hydra/launcher=ray_cluster", f"hydra.launcher.ray.init.address='{address}'", ONCE]
-    with running(Sweep(tmp_path, *options, environment=QUIET)) as first:
+    with running(Sweep(tmp_path, *options, environment={**QUIET, **TOKEN})) as first:
         first.wait_for(lambda: len(folders(tmp_path)) > 1)
         kill_worker(folders(tmp_path)[1])
         assert first.wait() == 1, first.said
     assert "sbp: 1 of 4 jobs failed" in first.said
-    with running(Sweep(tmp_path, *options, environment=QUIET)) as second:
+    with running(Sweep(tmp_path, *options, environment={**QUIET, **TOKEN})) as second:
         assert second.wait() == 0, second.said
     assert_whole(tmp_path)
