@@ -106,11 +106,11 @@ def test_a_job_that_goes_back_into_the_queue_resumes_there(cluster, tmp_path, ho
 
 
 def test_a_job_whose_time_is_up_too_often_is_named_and_resumes_with_the_next_start(cluster, tmp_path):
-    once = (*LAUNCHER, LONGER, "hydra.launcher.max_num_timeout=0")
+    # in jobs of less than ten minutes, every warning is about their time
+    once = (*LAUNCHER, LONGER, "hydra.launcher.max_num_timeout=0", "hydra.launcher.timeout_min=8")
     with running(Sweep(tmp_path, *once, environment=cluster)) as first:
         first.wait_for(lambda: len(folders(tmp_path)) > 0)
         victim = folders(tmp_path)[0]
-        # in jobs of less than ten minutes, every warning is about their time
         warn(victim, cluster)
         assert first.wait() == 1, first.said
     assert "timed-out too many times" in first.said
