@@ -17,7 +17,8 @@ def facts(study: Study) -> list[tuple[str, str]]:
 
     runs, newest = study.runs, study.runs[-1]
     days = sorted(datetime.fromtimestamp(run.started / 1000, UTC).date() for run in runs)
-    data = f"{newest.params['data']}, {newest.params.get('data.train_images', '?')} training images of "
+    count = f"{newest.params['data.train_images']} training " if "data.train_images" in newest.params else ""
+    data = f"{newest.params['data']}, {count}images of "
     data += f"{newest.params['data.image_size']} x {newest.params['data.image_size']} pixels"
     return [
         ("Scale", study.scale),
