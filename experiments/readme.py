@@ -17,7 +17,7 @@ from sbp.run.results_version import RESULTS_VERSION
 
 PICTURES = (
     "convergence-1-budgets", "two-defects-2-curves", "efficiency-1-bars", "active-learning-1-curves",
-    "incremental-1-curves", "classification-1-curves",
+    "incremental-1-curves", "classification-1-curves", "classification-2-curves",
 )  # fmt: skip
 ROOT = Path(experiments_dir()).parent
 T = TypeVar("T")
