@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sbp.metrics.names import told_by
+from sbp.metrics.names import KEPT_FRACTION, told_by
 from sbp.plugins.checks import one_of, require
 from sbp.tracking.runs import values_at
 
@@ -17,6 +17,9 @@ X_METRICS = {
     "defects": "labelled/defects",
 }
 AXES = ("epoch", *X_METRICS)
+BACKPROPS = "backprops"
+"""Over what a measure, but no figure, can be too: images trained on, as Jiang et al. count, in epochs of all
+candidates."""
 ZERO_BEFORE_TRAINING = ("val/map", "val/pixel_ap", "val/clean_map")
 """Metrics that an untrained model has at 0, so that their curves begin at (0, 0)."""
 
@@ -32,10 +35,11 @@ LEAST_TARGET = 0.02
 class Measure:
     """One number per run. arm: name of a conf/arm option; metric: MLflow key, in which {common} and {rare}
     stand for the data set's first common and first rare defect; statistic: how a curve becomes a number, see
-    STATISTICS; over: one of AXES; at: share of the run, level: height, for statistics that have one; until:
-    of `reach_final`, the arm whose final value (same seed and budget) is that height; slack: of it too, so
-    many times that arm's final error, 1 less the value, is reached instead; budget: one of BUDGETS;
-    exclusive: only runs that had the machine to themselves. Raises ValueError for what is out of range."""
+    STATISTICS; over: one of AXES, or BACKPROPS; at: share of the run, level: height, for statistics that have
+    one; until: of `reach_final`, the arm whose final value (same seed and budget) is that height; slack: of
+    it too, so many times that arm's final error, 1 less the value, is reached instead; budget: one of
+    BUDGETS; exclusive: only runs that had the machine to themselves. Raises ValueError for what is out of
+    range."""
 
     arm: str
     metric: str
@@ -50,7 +54,7 @@ class Measure:
 
     def __post_init__(self) -> None:
         one_of("statistic", self.statistic, list(STATISTICS))
-        one_of("over", self.over, AXES)
+        one_of("over", self.over, (*AXES, BACKPROPS))
         one_of("budget", self.budget, BUDGETS)
         if self.statistic in ("at", "change_since", "late_gain"):
             require(self.at is not None and 0 <= self.at <= 1, "at", self.at, "between 0 and 1")
@@ -128,14 +132,24 @@ def never_reached(run: RunSeries, key: str) -> bool:
 
 
 def points(run: RunSeries, key: str, over: str) -> tuple[np.ndarray, np.ndarray]:
-    """A metric over compute, epochs or seconds: x and y, both (T,), x ascending, where both are finite."""
+    """A metric over compute, epochs, seconds ...: x and y, both (T,), x ascending, where both are finite."""
     steps, y = (np.asarray(a, dtype=float) for a in run.series(key))
-    x = steps + 1 if over == "epoch" else values_at(steps, *run.series(X_METRICS[over]))
+    if over == "epoch":
+        x = steps + 1
+    else:
+        x = values_at(steps, *(backprops(run) if over == BACKPROPS else run.series(X_METRICS[over])))
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
     if len(x) and key.startswith(ZERO_BEFORE_TRAINING):
         x, y = np.append(0.0, x), np.append(0.0, y)
     return x, y
+
+
+def backprops(run: RunSeries) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs (T,) and the images trained on by their end (T,); empty where an epoch's share is not known."""
+    steps, kept = run.series(KEPT_FRACTION)
+    known = np.array_equal(steps, np.arange(len(steps)))
+    return (steps, np.cumsum(kept)) if known else (np.empty(0), np.empty(0))
 
 
 def _area(x: np.ndarray, y: np.ndarray, end: float) -> float:

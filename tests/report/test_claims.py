@@ -95,6 +95,22 @@ def test_what_an_epoch_costs_does_not_depend_on_which_epochs_were_kept():
     assert measure_run(Thinned(), wanted) == measure_run(Run(), wanted)
 
 
+class Selective(Run):
+    """Everything in the first epoch, a quarter of the images from then on."""
+
+    def series(self, key):
+        steps = np.arange(3)
+        return (steps, np.array([1.0, 0.25, 0.25])) if key == "train/kept_fraction" else super().series(key)
+
+
+def test_backprops_count_the_images_trained_on_since_the_beginning():
+    """0.4 is reached with the second epoch, whose images are a quarter of those of the first."""
+    wanted = measure("reach", level=1.0, over="backprops")
+    assert str(wanted) == "backprops until val/map reaches 100% of its final value"
+    assert measure_run(Selective(), wanted) == 1.25
+    assert np.isnan(measure_run(Run(), wanted))  # nothing says how many they were
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10, 31, 60])
 def test_the_interval_is_students(seeds):
     values = np.random.default_rng(seeds).normal(3, 2, seeds)
