@@ -218,6 +218,16 @@ def test_what_does_not_fit_together_is_found_also_inside_a_sweep(overrides, mess
         check_overrides(overrides)
 
 
+def test_jobs_of_several_seeds_are_what_each_would_be_alone():
+    """They are composed once."""
+    jobs = check_overrides(["-m", "arm=focus_all,balanced", "seed=1,2", "label=x"]).jobs
+    alone = [["arm=focus_all"], ["arm=focus_all"], ["arm=balanced"], ["arm=balanced"]]
+    for job, arm, seed in zip(jobs, alone, (1, 2, 1, 2), strict=True):
+        (same,) = check_overrides([*arm, f"seed={seed}", "label=x"]).jobs
+        assert (job.config, job.config.seed) == (same.config, seed)
+    assert jobs[0].config.data is not jobs[1].config.data
+
+
 def test_legal_sweeps_pass():
     sweep = ["-m", "aggregation=max,mean", "beta=b2,b8", "scale=smoke", "seed=range(0,3)"]
     assert len(check_overrides(sweep).jobs) == 2 * 2 * 3
